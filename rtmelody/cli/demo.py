@@ -1,0 +1,48 @@
+"""`rtmelody demo`: the bundled recording through the live path, at the pace of the clock."""
+
+from pathlib import Path
+
+import click
+
+from rtmelody.cli.options import config_option
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for demo.mid and demo.png.")
+@click.option("--pace", type=click.FloatRange(0.1, 20.0), default=1.0, help="Times real time.")
+@config_option
+def demo(output: Path, pace: float, config_file: Path | None) -> None:
+    """Play a tune on real sampled instruments through the live path, and show each note as it is recognized.
+
+    Leaves demo.mid and demo.png (what was heard, the notes, and when each was announced). Needs no sound card.
+    """
+    from importlib import resources
+
+    from rtmelody.config import load_config
+    from rtmelody.core.recognizer import Recognizer
+    from rtmelody.events import Event, NoteOn, notes
+    from rtmelody.io.files import read_audio, to_midi, write_whole
+    from rtmelody.io.pictures import note_name, picture
+    from rtmelody.live import Playback, run
+    from rtmelody.timebase import seconds
+
+    samples, rate = read_audio(Path(str(resources.files("rtmelody") / "data" / "demo.ogg")))
+    recognizer = Recognizer(rate, load_config(config_file))
+    events: list[Event] = []
+
+    def show(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, NoteOn):
+            late = 1000 * seconds(event.at - event.onset, rate)
+            bar = " " * max(0, event.pitch - 40) + "●"
+            click.echo(
+                f"{seconds(event.at, rate):6.2f} s  {note_name(event.pitch):4s} {event.cents:+4.0f} cents  "
+                f"velocity {event.velocity:3d}  confidence {event.confidence:4.0%}  {late:3.0f} ms after its onset {bar}"
+            )
+
+    status = run(Playback(samples, rate, pace=pace), recognizer, show)
+    found = notes(events, rate)
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(output / "demo.mid", to_midi(found))
+    write_whole(output / "demo.png", picture(samples, rate, found, "rtmelody demo"))
+    click.echo(f"{len(found)} notes in {status.seconds:.1f} s, {status.overflows} overflows -> {output / 'demo.mid'}, {output / 'demo.png'}")

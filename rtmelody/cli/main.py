@@ -1,0 +1,62 @@
+"""The command `rtmelody`: one verb a file, loaded only when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from rtmelody.errors import RtmelodyError
+
+VERBS = {
+    "demo": "Stream a bundled recording through the live path; needs no sound card.",
+    "transcribe": "Write the notes of recordings as .mid, .jsonl or .csv.",
+    "listen": "Listen to a microphone and send MIDI notes while they sound.",
+    "devices": "List the audio inputs.",
+    "config": "Show the effective configuration, or check a file.",
+    "train": "Train a model from soundfonts and folders of sounds.",
+}
+
+
+class Verbs(click.Group):
+    """Finds each verb in the module of its name, so that `--help` imports none of them."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """The verb's command."""
+        if name not in VERBS:
+            return None
+        command: click.Command = getattr(import_module(f"rtmelody.cli.{name}"), name)
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table itself."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rtmelody")
+def cli() -> None:
+    """Recognize melodies in real time: microphone in, MIDI notes out, while the note still sounds.
+
+    \b
+    rtmelody demo                     see it work
+    rtmelody transcribe tune.wav      tune.mid
+    rtmelody listen                   microphone -> virtual MIDI port
+
+    Every verb explains itself: rtmelody VERB --help. Errors exit with 2 (usage), 3 (configuration), 4 (model), 5 (audio file),
+    6 (audio device), 7 (MIDI), 8 (output), 9 (training).
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; an error of ours becomes one sentence and its exit code."""
+    try:
+        cli(arguments)
+    except RtmelodyError as error:
+        click.echo(f"rtmelody: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,138 @@
+"""`rtmelody transcribe`: recordings to note files, through the same recognizer as the live path."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rtmelody.cli.options import config_option
+from rtmelody.errors import AudioFileError, OutputError
+
+if TYPE_CHECKING:
+    from rtmelody.core.network import Network
+    from rtmelody.events import Note
+
+STDIO = Path("-")
+FORMATS = ("mid", "jsonl", "csv")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE…")
+@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="A file, a folder, or - for standard output.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: the suffix of --output, else mid.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG", help="Also draw what was heard (one FILE only).")
+@config_option
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+def transcribe(
+    files: tuple[Path, ...], output: Path | None, kind: str | None, plot: Path | None, config_file: Path | None, quiet: bool
+) -> None:
+    """Write the notes of WAV, FLAC, OGG or MP3 files (any rate, any channels; - is standard input).
+
+    \b
+    rtmelody transcribe tune.wav                        writes tune.mid
+    rtmelody transcribe tune.wav -o - --format jsonl    prints the notes
+    rtmelody transcribe *.flac -o notes/ --format csv   one table a file
+
+    Each note has onset and offset (s), MIDI number, velocity, confidence (0 to 1), deviation in cents, and the time at which it
+    would have been announced live. A bad file is reported and does not stop the rest.
+    """
+    from rtmelody.config import load_config
+    from rtmelody.core.network import Network, model_folder
+
+    kind = kind or _kind_of(output)
+    targets = _targets(files, output, kind)
+    if plot and len(files) > 1:
+        raise click.UsageError("--plot draws one file: give one FILE.")
+    config = load_config(config_file)
+    network = Network(model_folder(config.model))
+    failures = []
+    for file, target in _with_progress(list(zip(files, targets, strict=True)), quiet):
+        try:
+            _transcribe_one(file, target, kind, plot, config, network, quiet)
+        except (AudioFileError, OutputError) as error:
+            failures.append(error)
+            click.echo(f"rtmelody: {error}", err=True)
+    if failures:
+        sys.exit(failures[0].exit_code)
+
+
+def _transcribe_one(
+    file: Path, target: Path, kind: str, plot: Path | None, config: Any, network: "Network", quiet: bool
+) -> None:
+    """One recording, from file to file."""
+    from rtmelody.io import files as io_files
+
+    samples, rate = io_files.read_audio(file)
+    found = recognized(samples, rate, config, network)
+    content = io_files.FORMATS[kind](found)
+    if plot:
+        from rtmelody.io.pictures import picture
+
+        io_files.write_whole(plot, picture(samples, rate, found, file.name))
+    if target == STDIO:
+        click.get_binary_stream("stdout").write(content)
+        return
+    io_files.write_whole(target, content)
+    if not quiet:
+        click.echo(f"{file}: {len(found)} notes -> {target}", err=True)
+
+
+def recognized(samples: Any, rate: int, config: Any, network: "Network") -> list["Note"]:
+    """The notes of a whole recording.
+
+    Raises AudioFileError for a sample rate outside 8 to 192 kHz.
+    """
+    from rtmelody.core.recognizer import Recognizer
+    from rtmelody.errors import ConfigError
+    from rtmelody.events import notes
+
+    network.reset()
+    try:
+        recognizer = Recognizer(rate, config, network)
+    except ConfigError as error:
+        raise AudioFileError(str(error)) from error
+    return notes(recognizer.push(samples) + recognizer.flush(), rate)
+
+
+def _kind_of(output: Path | None) -> str:
+    """The format that the output's suffix asks for."""
+    suffix = output.suffix.removeprefix(".") if output else ""
+    return suffix if suffix in FORMATS else "mid"
+
+
+def _targets(files: tuple[Path, ...], output: Path | None, kind: str) -> list[Path]:
+    """Where each file's notes go.
+
+    Raises OutputError where two would meet in one place.
+    """
+    if output == STDIO:
+        if kind == "mid" and len(files) > 1:
+            raise OutputError("Several MIDI files cannot share standard output: give a folder with -o.")
+        return [STDIO] * len(files)
+    if output and len(files) == 1 and not output.is_dir() and output.suffix:
+        return [output]
+    folder = output or Path()
+    if output:
+        _make_folder(folder)
+    targets = [folder / f"{'stdin' if file == STDIO else file.stem}.{kind}" for file in files]
+    if len(set(targets)) < len(targets):
+        raise OutputError("Two of the files have the same name: transcribe them into different folders.")
+    return targets
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+
+
+def _with_progress(items: list[Any], quiet: bool) -> Any:
+    """The items, with a progress bar if there are several and somebody watches."""
+    if quiet or len(items) < 2 or not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, "Transcribing", console=Console(stderr=True))

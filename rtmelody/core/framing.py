@@ -1,0 +1,190 @@
+"""Framing: samples -> bank of complex resonators -> feature frames, at the sample rate of the device.
+
+Each bin is two cascaded one-pole complex resonators tuned to its frequency (after A. François, *Resonate*, ICMC 2025).
+There is no analysis window, hence no window latency: a high note answers within milliseconds, a low one when physics
+allows. The coefficients come from the sample rate, so no resampler is needed; and the state is a few hundred numbers, so
+the stream may be cut anywhere.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmelody.errors import ConfigError
+from rtmelody.timebase import hop_samples
+
+Floats = NDArray[np.float32]
+
+LOWEST_SAMPLE_RATE = 8_000
+HIGHEST_SAMPLE_RATE = 192_000
+# A resonator nearer to the Nyquist frequency than this would hear its own mirror image: it stays silent.
+HIGHEST_OF_NYQUIST = 0.96
+# Below the noise of any converter, and far above float32 denormals, which would stall the CPU.
+FLOOR_DB = -120.0
+FLOOR_POWER = 1e-12
+# Samples that one pass over the bank takes: the state then stays in registers that long.
+UNROLL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FrontEnd:
+    """What the resonator bank looks like; a model is trained for exactly one of these (see its manifest)."""
+
+    hop_s: float = 0.005
+    lowest_pitch: float = 28.0
+    highest_pitch: float = 124.0
+    bins_per_semitone: int = 2
+    bandwidth_semitones: float = 1.2
+    slowest_s: float = 0.030  # no time constant above this: low notes are told by their harmonics instead
+    range_db: float = 80.0  # a bin this far below the loudest one counts as empty
+    rise_hops: int = 3  # an attack shows in how much a bin rose over so many hops
+    rise_db: float = 24.0  # and no more than this counts
+
+    @property
+    def bins(self) -> int:
+        """Number of resonators."""
+        return round((self.highest_pitch - self.lowest_pitch) * self.bins_per_semitone) + 1
+
+    @property
+    def features(self) -> int:
+        """Length of a feature frame: level and rise of every bin, then the mean and the maximum level."""
+        return 2 * self.bins + 2
+
+    def pitches(self) -> NDArray[np.float64]:
+        """Pitch (fractional MIDI number) of every bin."""
+        return self.lowest_pitch + np.arange(self.bins) / self.bins_per_semitone
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What the bank says about consecutive hops.
+
+    `features`: float32 [hops, features], in -1…1: every bin's level relative to the loudest one, every bin's rise, then mean and
+    maximum level.
+    `rotation`: complex64 [hops, bins]: the angle is the phase that the bin advanced in the hop, the modulus its power, so that
+    sums over time are averages weighted by power.
+    `level_db`: float32 [hops]: level of the loudest bin, dB relative to a full-scale sine.
+    """
+
+    features: Floats
+    rotation: NDArray[np.complex64]
+    level_db: Floats
+
+    def __len__(self) -> int:
+        return len(self.level_db)
+
+
+class Framing:
+    """The streaming front end of one audio channel.
+
+    `push` takes any number of samples and returns the frames of the hops that they complete. The frames do not depend on
+    how the stream is cut, to the last bit.
+    """
+
+    def __init__(self, sample_rate: float, front_end: FrontEnd | None = None, a4_hz: float = 440.0) -> None:
+        """Tune the bank to a sample rate (8 to 192 kHz) and to the frequency of A4 in Hz.
+
+        Raises ConfigError for a sample rate outside that range.
+        """
+        if not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
+            raise ConfigError(f"The sample rate must lie between 8 and 192 kHz, not {sample_rate:g} Hz.")
+        self.sample_rate = sample_rate
+        self.front_end = front_end or FrontEnd()
+        self.hop = hop_samples(self.front_end.hop_s, sample_rate)
+        self.frequencies = a4_hz * 2.0 ** ((self.front_end.pitches() - 69.0) / 12.0)
+        self._pole, self._gain = _coefficients(self.frequencies, self.front_end, sample_rate)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything heard so far."""
+        self._state = np.zeros((6, self.front_end.bins), np.float32)
+        self._history = np.full((self.front_end.rise_hops, self.front_end.bins), FLOOR_DB, np.float32)
+        self._rest = np.zeros(0, np.float32)
+
+    def push(self, samples: Floats) -> Frames:
+        """Frames of the hops that `samples` (mono, full scale ±1) complete; what is left waits for the next call."""
+        stream = np.concatenate((self._rest, samples), dtype=np.float32)
+        count = len(stream) // self.hop
+        hops = stream[: count * self.hop].reshape(count, self.hop)
+        self._rest = stream[count * self.hop :].copy()
+        frames = Frames(
+            features=np.empty((count, self.front_end.features), np.float32),
+            rotation=np.empty((count, self.front_end.bins), np.complex64),
+            level_db=np.empty(count, np.float32),
+        )
+        scales = (self.front_end.range_db, self.front_end.rise_db)
+        outputs = (frames.features, frames.rotation, frames.level_db)
+        _frame_hops(hops, self._pole, self._gain, *scales, self._state, self._history, *outputs)
+        return frames
+
+
+def _coefficients(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_rate: float) -> tuple[Floats, Floats]:
+    """Poles [2, bins] (real and imaginary part) and gains [bins] of the one-pole resonators.
+
+    A pole of radius exp(-a) has a bandwidth of a · rate / pi Hz and a time constant of 1 / a samples.
+    """
+    half = front_end.bandwidth_semitones / 24.0
+    bandwidth_hz = frequencies * (2.0**half - 2.0**-half)
+    decay = np.maximum(math.pi * bandwidth_hz, 1.0 / front_end.slowest_s) / sample_rate
+    pole = np.exp(-decay + 2j * math.pi * frequencies / sample_rate)
+    audible = frequencies < HIGHEST_OF_NYQUIST * sample_rate / 2.0
+    gain = np.where(audible, -np.expm1(-decay), 0.0)
+    return np.stack((pole.real, pole.imag)).astype(np.float32), gain.astype(np.float32)
+
+
+# Only contraction (fused multiply-add) is allowed: reassociation could make the result depend on the cut of the stream.
+@numba.njit("void(f4[::1], f4[:, ::1], f4[::1], f4[:, ::1])", cache=True, fastmath={"contract"})
+def _resonate(samples, pole, gain, state):  # type: ignore[no-untyped-def]
+    """Advance the bank by one hop; `state` [6, bins] holds both stages (real, imaginary), then the second at the last hop."""
+    whole = samples.size - samples.size % UNROLL
+    for start in range(0, whole, UNROLL):
+        for k in range(gain.size):
+            re, im, g = pole[0, k], pole[1, k], gain[k]
+            a, b, c, d = state[0, k], state[1, k], state[2, k], state[3, k]
+            for i in range(UNROLL):
+                a, b = g * samples[start + i] + re * a - im * b, re * b + im * a
+                c, d = g * a + re * c - im * d, g * b + re * d + im * c
+            state[0, k], state[1, k], state[2, k], state[3, k] = a, b, c, d
+    for n in range(whole, samples.size):
+        for k in range(gain.size):
+            re, im, g = pole[0, k], pole[1, k], gain[k]
+            a, b, c, d = state[0, k], state[1, k], state[2, k], state[3, k]
+            a, b = g * samples[n] + re * a - im * b, re * b + im * a
+            c, d = g * a + re * c - im * d, g * b + re * d + im * c
+            state[0, k], state[1, k], state[2, k], state[3, k] = a, b, c, d
+
+
+@numba.njit(
+    "void(f4[:, ::1], f4[:, ::1], f4[::1], f8, f8, f4[:, ::1], f4[:, ::1], f4[:, ::1], c8[:, ::1], f4[::1])", cache=True
+)
+def _frame_hops(hops, pole, gain, range_db, rise_db, state, history, features, rotation, level_db):  # type: ignore[no-untyped-def]
+    """Fill one feature frame, one rotation and one level a hop; `history` [rise_hops, bins] holds earlier levels, oldest first."""
+    bins = gain.size
+    for t in range(len(hops)):
+        _resonate(hops[t], pole, gain, state)
+        loudest, total = np.float32(FLOOR_DB), 0.0
+        for k in range(bins):
+            now = complex(state[2, k], state[3, k])
+            before = complex(state[4, k], state[5, k])
+            rotation[t, k] = now * before.conjugate()
+            # The amplitude of a real sine is twice that of its positive-frequency half.
+            level = np.float32(10.0) * np.log10(np.float32(4.0) * (now.real**2 + now.imag**2) + np.float32(FLOOR_POWER))
+            features[t, k] = level
+            features[t, bins + k] = min(max(level - history[0, k], -rise_db), rise_db) / rise_db
+            loudest = max(loudest, level)
+            total += level
+            for i in range(len(history) - 1):
+                history[i, k] = history[i + 1, k]
+            history[-1, k] = level
+            for i in range(4):
+                if abs(state[i, k]) < FLOOR_POWER:
+                    state[i, k] = 0.0
+            state[4, k], state[5, k] = state[2, k], state[3, k]
+        for k in range(bins):
+            features[t, k] = max(features[t, k] - loudest, -range_db) * 2.0 / range_db + 1.0
+        features[t, 2 * bins] = total / bins / 60.0 + 1.0
+        features[t, 2 * bins + 1] = loudest / 60.0 + 1.0
+        level_db[t] = loudest

@@ -1,0 +1,202 @@
+"""The debouncing state machine: one posterior a hop -> NoteOn and NoteOff.
+
+The table `TRANSITIONS` is the machine. Each hop is boiled down to one `Signal`; (state, signal) names the next state and the
+actions on the way. Everything that a decision depends on lives in `Tracker`.
+
+    SILENT ── rival ──▶ PENDING ── confirmed ──▶ SOUNDING ◀─ held ─▶ FADING ── faded ──▶ SILENT
+                                                 ▲  │ rival
+                                       confirmed │  ▼
+                                                CHANGING
+"""
+
+from enum import Enum, auto
+
+import numpy as np
+
+from rtmelody.config import Tracker as Thresholds
+from rtmelody.events import Event, NoteOff, NoteOn, Posterior
+from rtmelody.timebase import hops
+
+
+class State(Enum):
+    """What the machine believes is going on."""
+
+    SILENT = auto()  # nothing sounds
+    PENDING = auto()  # nothing sounds, but a candidate gathers evidence
+    SOUNDING = auto()  # a note sounds
+    CHANGING = auto()  # a note sounds, and a candidate of another pitch gathers evidence
+    FADING = auto()  # a note sounds, but is heard no more: perhaps only for a moment
+
+
+class Signal(Enum):
+    """What one hop says, given the note that sounds and the candidate."""
+
+    QUIET = auto()  # no pitch is probable enough
+    HELD = auto()  # the sounding note is still heard
+    RIVAL = auto()  # a pitch other than the sounding one is the most probable, and probable enough
+    CONFIRMED = auto()  # the same rival again, and its evidence suffices
+    STRUCK = auto()  # the sounding pitch was struck again
+    FADED = auto()  # the sounding note has not been heard for the release time
+
+
+class Action(Enum):
+    """What a transition does."""
+
+    NOMINATE = auto()  # the rival becomes the candidate, or gains evidence
+    DROP = auto()  # forget the candidate
+    OFF = auto()  # emit NoteOff for the sounding note
+    ON = auto()  # emit NoteOn for the candidate
+    AGAIN = auto()  # emit NoteOn for the pitch that just sounded
+
+
+_Row = tuple[State, tuple[Action, ...]]
+TRANSITIONS: dict[tuple[State, Signal], _Row] = {
+    (State.SILENT, Signal.QUIET): (State.SILENT, ()),
+    (State.SILENT, Signal.RIVAL): (State.PENDING, (Action.NOMINATE,)),
+    (State.SILENT, Signal.CONFIRMED): (State.SOUNDING, (Action.NOMINATE, Action.ON)),
+    (State.PENDING, Signal.QUIET): (State.SILENT, (Action.DROP,)),
+    (State.PENDING, Signal.RIVAL): (State.PENDING, (Action.NOMINATE,)),
+    (State.PENDING, Signal.CONFIRMED): (State.SOUNDING, (Action.NOMINATE, Action.ON)),
+    (State.SOUNDING, Signal.QUIET): (State.FADING, ()),
+    (State.SOUNDING, Signal.HELD): (State.SOUNDING, ()),
+    (State.SOUNDING, Signal.RIVAL): (State.CHANGING, (Action.NOMINATE,)),
+    (State.SOUNDING, Signal.CONFIRMED): (State.SOUNDING, (Action.NOMINATE, Action.OFF, Action.ON)),
+    (State.SOUNDING, Signal.STRUCK): (State.SOUNDING, (Action.OFF, Action.AGAIN)),
+    (State.SOUNDING, Signal.FADED): (State.SILENT, (Action.OFF,)),
+    (State.CHANGING, Signal.QUIET): (State.FADING, (Action.DROP,)),
+    (State.CHANGING, Signal.HELD): (State.SOUNDING, (Action.DROP,)),
+    (State.CHANGING, Signal.RIVAL): (State.CHANGING, (Action.NOMINATE,)),
+    (State.CHANGING, Signal.CONFIRMED): (State.SOUNDING, (Action.NOMINATE, Action.OFF, Action.ON)),
+    (State.CHANGING, Signal.STRUCK): (State.SOUNDING, (Action.DROP, Action.OFF, Action.AGAIN)),
+    (State.CHANGING, Signal.FADED): (State.PENDING, (Action.OFF, Action.NOMINATE)),
+    (State.FADING, Signal.QUIET): (State.FADING, ()),
+    (State.FADING, Signal.HELD): (State.SOUNDING, ()),
+    (State.FADING, Signal.RIVAL): (State.CHANGING, (Action.NOMINATE,)),
+    (State.FADING, Signal.CONFIRMED): (State.SOUNDING, (Action.NOMINATE, Action.OFF, Action.ON)),
+    (State.FADING, Signal.STRUCK): (State.SOUNDING, (Action.OFF, Action.AGAIN)),
+    (State.FADING, Signal.FADED): (State.SILENT, (Action.OFF,)),
+}
+
+
+class Tracker:
+    """Debounces posteriors into notes, one at a time.
+
+    Guarantees, whatever the posteriors: events come in the order of their samples; every NoteOn gets exactly one NoteOff, at the
+    latest at `finish`; a pitch is not repeated within the refractory time, unless another came between (a trill).
+    """
+
+    def __init__(self, thresholds: Thresholds, lowest_pitch: int, hop: int, sample_rate: float) -> None:
+        """Debounce posteriors that come every `hop` samples and whose first class is `lowest_pitch`."""
+        self._thresholds = thresholds
+        self._lowest = lowest_pitch
+        hop_s = hop / sample_rate
+        self._release = hops(thresholds.release_s, hop_s)
+        self._minimum = hops(thresholds.minimum_s, hop_s)
+        self._refractory = hops(thresholds.refractory_s, hop_s)
+        self._lag = round(thresholds.lag_s * sample_rate)
+        self.state = State.SILENT
+        self._note: int | None = None  # class that sounds
+        self._age = 0  # hops since the last NoteOn
+        self._last: int | None = None  # class of that NoteOn
+        self._unheard = 0  # hops since the sounding note was last heard
+        self._armed = False  # the onset output has rested since the last NoteOn, so that a new peak is a new attack
+        self._candidate: int | None = None
+        self._evidence = 0.0  # posterior gathered by the candidate, summed over hops
+        self._nominated_at = 0  # sample index
+
+    @property
+    def sounding(self) -> int | None:
+        """Pitch that sounds now."""
+        return None if self._note is None else self._lowest + self._note
+
+    def advance(self, posterior: Posterior) -> list[Event]:
+        """Take one hop; what it decides."""
+        best = int(posterior.classes[:-1].argmax())
+        self._observe(posterior)
+        signal = self._signal(posterior, best)
+        self.state, actions = TRANSITIONS[self.state, signal]
+        events: list[Event] = []
+        for action in actions:
+            events += self._act(action, posterior, best)
+        return events
+
+    def finish(self, at: int) -> list[Event]:
+        """End whatever sounds, at sample `at`, and forget everything else."""
+        events: list[Event] = [] if self._note is None else [NoteOff(at, self._lowest + self._note)]
+        self.state, self._note, self._last, self._candidate = State.SILENT, None, None, None
+        self._evidence, self._age, self._unheard, self._armed = 0.0, 0, 0, False
+        return events
+
+    def _observe(self, posterior: Posterior) -> None:
+        """Count the hops since the last attack and since the note was last heard."""
+        self._age += 1
+        if self._note is None:
+            return
+        heard = posterior.classes[self._note] >= self._thresholds.off_probability and posterior.level_db >= self._thresholds.gate_db
+        self._unheard = 0 if heard else self._unheard + 1
+        if posterior.onset[self._note] < self._thresholds.strike / 2:
+            self._armed = True
+
+    def _signal(self, posterior: Posterior, best: int) -> Signal:
+        settled = self._note is None or self._age >= self._minimum
+        probable = posterior.classes[best] >= self._thresholds.on_probability and posterior.level_db >= self._thresholds.gate_db
+        if self._note is not None and self._unheard == 0 and self._struck_again(posterior):
+            return Signal.STRUCK
+        rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
+        if rival and settled and self._evidence_for(posterior, best) >= self._thresholds.evidence:
+            return Signal.CONFIRMED
+        if self._note is not None and settled and self._unheard >= self._release:
+            return Signal.FADED
+        if rival:
+            return Signal.RIVAL
+        return Signal.HELD if self._note is not None and self._unheard == 0 else Signal.QUIET
+
+    def _struck_again(self, posterior: Posterior) -> bool:
+        """Whether the sounding note was attacked anew."""
+        peak = posterior.onset[self._note] >= self._thresholds.strike
+        return bool(peak and self._armed and self._age >= self._refractory)
+
+    def _evidence_for(self, posterior: Posterior, rival: int) -> float:
+        """What the rival has gathered, this hop included; a new rival starts from nothing."""
+        gathered = self._evidence if rival == self._candidate else 0.0
+        return gathered + float(posterior.classes[rival])
+
+    def _act(self, action: Action, posterior: Posterior, best: int) -> list[Event]:
+        if action is Action.NOMINATE:
+            self._evidence = self._evidence_for(posterior, best)
+            if best != self._candidate:
+                self._candidate, self._nominated_at = best, posterior.at
+        elif action is Action.DROP:
+            self._candidate = None
+        elif action is Action.OFF:
+            return [self._note_off(posterior)]
+        elif action is Action.ON:
+            return [self._note_on(posterior, best, self._nominated_at)]
+        elif action is Action.AGAIN:
+            return [self._note_on(posterior, self._last, posterior.at)]
+        return []
+
+    def _note_off(self, posterior: Posterior) -> NoteOff:
+        off = NoteOff(posterior.at, self._lowest + self._note)
+        self._note = None
+        return off
+
+    def _note_on(self, posterior: Posterior, note: int, noticed_at: int) -> NoteOn:
+        """Begin a note that the network first noticed at sample `noticed_at`."""
+        self._note = self._last = note
+        self._age = self._unheard = 0
+        self._armed = False
+        self._candidate = None
+        return NoteOn(
+            at=posterior.at,
+            pitch=self._lowest + note,
+            velocity=self._velocity(posterior.level_db),
+            onset=max(0, noticed_at - self._lag),
+            confidence=min(1.0, float(posterior.classes[note])),
+            cents=0.0,
+        )
+
+    def _velocity(self, level_db: float) -> int:
+        """Level at the attack, linear in dB between the floor (1) and the ceiling (127)."""
+        floor, ceiling = self._thresholds.velocity_floor_db, self._thresholds.velocity_ceiling_db
+        return int(np.clip(1 + 126 * (level_db - floor) / (ceiling - floor), 1, 127))

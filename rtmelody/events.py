@@ -1,0 +1,86 @@
+"""What flows through rtmelody: posteriors into the tracker, note events out of it, notes into files."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmelody.timebase import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What the network believes about one hop.
+
+    `at`: sample index of the end of the hop; `classes`: float32 [pitches + 1], probabilities that sum to 1, silence last;
+    `onset`: float32 [pitches], probability 0…1 that the pitch was struck within the last 40 ms; `level_db`: of the loudest bin,
+    dB relative to a full-scale sine.
+    """
+
+    at: int
+    classes: NDArray[np.float32]
+    onset: NDArray[np.float32]
+    level_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOn:
+    """A note was recognized.
+
+    `at`: sample index of the decision; `onset`: sample index at which the note is estimated to have begun, never after `at`;
+    `pitch`: MIDI number; `velocity`: 1…127; `confidence`: 0…1; `cents`: deviation from the pitch, -100…100.
+    """
+
+    at: int
+    pitch: int
+    velocity: int
+    onset: int
+    confidence: float
+    cents: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOff:
+    """The note of this pitch ended; there is exactly one for every NoteOn, never before it."""
+
+    at: int
+    pitch: int
+
+
+Event = NoteOn | NoteOff
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A finished note for files and tables; all times in seconds."""
+
+    onset: float
+    offset: float
+    midi: int
+    velocity: int
+    confidence: float
+    cents: float
+    emitted_at: float
+
+
+def notes(events: Iterable[Event], sample_rate: float) -> list[Note]:
+    """Pair every NoteOn with its NoteOff; events must be in order and complete (after `flush`)."""
+    finished, sounding = [], dict[int, NoteOn]()
+    for event in events:
+        if isinstance(event, NoteOn):
+            sounding[event.pitch] = event
+            continue
+        on = sounding.pop(event.pitch)
+        finished.append(
+            Note(
+                onset=round(seconds(on.onset, sample_rate), 4),
+                offset=round(seconds(event.at, sample_rate), 4),
+                midi=on.pitch,
+                velocity=on.velocity,
+                confidence=round(on.confidence, 3),
+                cents=round(on.cents, 1),
+                emitted_at=round(seconds(on.at, sample_rate), 4),
+            )
+        )
+    return finished

@@ -1,0 +1,115 @@
+"""Microphones and other inputs, through PortAudio (sounddevice)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmelody.config import Audio
+from rtmelody.core.ring import Ring
+from rtmelody.errors import AudioDeviceError
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An input that PortAudio offers."""
+
+    index: int
+    name: str
+    host_api: str
+    channels: int
+    sample_rate: float
+    default: bool
+
+
+def input_devices() -> list[Device]:
+    """Every device with an input channel.
+
+    Raises AudioDeviceError without PortAudio.
+    """
+    sounddevice = _sounddevice()
+    with _mapped_errors(sounddevice):
+        apis = sounddevice.query_hostapis()
+        default = sounddevice.default.device[0]
+        return [
+            Device(
+                index=index,
+                name=device["name"],
+                host_api=apis[device["hostapi"]]["name"],
+                channels=device["max_input_channels"],
+                sample_rate=device["default_samplerate"],
+                default=index == default,
+            )
+            for index, device in enumerate(sounddevice.query_devices())
+            if device["max_input_channels"] > 0
+        ]
+
+
+class Microphone:
+    """A PortAudio input that fills a ring from its callback.
+
+    `sample_rate` is known once it is made; the stream runs from `start` to `stop`.
+    """
+
+    def __init__(self, settings: Audio) -> None:
+        """Open the configured device.
+
+        Raises AudioDeviceError, with one sentence for the user, if that fails.
+        """
+        sounddevice = _sounddevice()
+        self._sounddevice = sounddevice
+        self._column = settings.channel - 1
+        with _mapped_errors(sounddevice):
+            self._stream = sounddevice.InputStream(
+                device=settings.device,
+                samplerate=settings.sample_rate,
+                channels=settings.channel,
+                blocksize=settings.block_size,
+                latency=settings.latency,
+                dtype="float32",
+                callback=self._on_block,
+            )
+        self.sample_rate: float = self._stream.samplerate
+        self.ring = Ring(round(settings.ring_s * self.sample_rate))
+
+    @property
+    def finished(self) -> bool:
+        """Whether no more samples will come: the device has gone."""
+        return not self._stream.active
+
+    def start(self) -> None:
+        """Let the callbacks begin."""
+        with _mapped_errors(self._sounddevice):
+            self._stream.start()
+
+    def stop(self) -> None:
+        """End the stream; nothing is written to the ring afterwards."""
+        self._stream.abort(ignore_errors=True)
+        self._stream.close(ignore_errors=True)
+
+    def _on_block(self, block: NDArray[np.float32], _frames: int, _time: Any, _status: Any) -> None:
+        """PortAudio's callback: copy and count, nothing else."""
+        self.ring.write(block[:, self._column])
+
+
+def _sounddevice() -> ModuleType:
+    """The package, which fails to import where PortAudio is missing."""
+    try:
+        import sounddevice
+    except OSError as error:
+        raise AudioDeviceError("PortAudio is missing: install it (Debian: `apt install libportaudio2`).") from error
+    return sounddevice
+
+
+@contextmanager
+def _mapped_errors(sounddevice: ModuleType) -> Iterator[None]:
+    """PortAudio's errors, and sounddevice's for a name that fits no device, as ours."""
+    try:
+        yield
+    except (sounddevice.PortAudioError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise AudioDeviceError(f"The audio input cannot be opened ({message}): see `rtmelody devices`.") from error

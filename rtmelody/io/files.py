@@ -1,0 +1,156 @@
+"""Audio files in (soundfile), note files out (mido, msgspec, csv). What is written appears whole or not at all."""
+
+import csv
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import mido
+import msgspec
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from rtmelody.errors import AudioFileError, OutputError
+from rtmelody.events import Note
+
+BLOCK = 16_384  # samples read at a time
+STDIN = Path("-")
+TICKS_PER_SECOND = 960  # of mido's default: 480 ticks a beat, 120 beats a minute
+# Writers that stream do not know their length beforehand, and put one of these into the header.
+UNKNOWN_LENGTHS = {0, 0x7FFFFFFF, 0x7FFFFFFF - 36, 0xFFFFFFFF, 0xFFFFFFFF - 36}
+
+
+class AudioFile:
+    """An open audio file: `rate` in Hz, `frames` (samples a channel), and the samples as mono blocks."""
+
+    def __init__(self, name: str, file: soundfile.SoundFile) -> None:
+        self.name = name
+        self.rate: int = file.samplerate
+        self.frames: int = file.frames
+        self._file = file
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Mono float32 blocks [n], the mean of the channels, to the end of the file.
+
+        Raises AudioFileError where the file breaks off or holds values that are not finite.
+        """
+        count = 0
+        while len(block := self._read()):
+            if not np.isfinite(block).all():
+                raise AudioFileError(f"{self.name} holds values that are not numbers (NaN or infinite): export it again.")
+            count += len(block)
+            yield block
+        if count < self.frames:
+            raise AudioFileError(f"{self.name} is truncated: {count} of {self.frames} samples could be read.")
+
+    def _read(self) -> NDArray[np.float32]:
+        try:
+            return self._file.read(BLOCK, dtype="float32", always_2d=True).mean(axis=1)  # type: ignore[no-any-return]
+        except soundfile.LibsndfileError as error:
+            raise AudioFileError(f"{self.name} is truncated or damaged: {error.error_string}") from error
+
+
+@contextmanager
+def open_audio(path: Path) -> Iterator[AudioFile]:
+    """Open a WAV, FLAC, OGG or MP3 file, or standard input for `-`.
+
+    Raises AudioFileError, with one sentence for the user, if it is missing, empty, truncated or not audio.
+    """
+    name = "standard input" if path == STDIN else str(path)
+    with _open_bytes(path, name) as data:
+        if not data.read(1):
+            raise AudioFileError(f"{name} is empty.")
+        data.seek(0)
+        try:
+            file = soundfile.SoundFile(data)
+        except soundfile.LibsndfileError as error:
+            raise AudioFileError(f"{name} is not audio that can be read (WAV, FLAC, OGG, MP3): {error.error_string}") from error
+        with file:
+            _refuse_truncated(name, file)
+            yield AudioFile(name, file)
+
+
+def _open_bytes(path: Path, name: str) -> BinaryIO:
+    try:
+        return io.BytesIO(sys.stdin.buffer.read()) if path == STDIN else path.open("rb")
+    except OSError as error:
+        raise AudioFileError(f"Cannot read {name}: {error.strerror}.") from error
+
+
+def _refuse_truncated(name: str, file: soundfile.SoundFile) -> None:
+    """Libsndfile shortens a WAV that breaks off without a word, but its log knows what the header promised."""
+    promise = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
+    if promise and int(promise[1]) > int(promise[2]) and int(promise[1]) not in UNKNOWN_LENGTHS:
+        raise AudioFileError(f"{name} is truncated: it promises {promise[1]} bytes of sound and holds {promise[2]}.")
+    if file.frames == 0:
+        raise AudioFileError(f"{name} holds no sound.")
+
+
+def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
+    """A whole file as mono samples and its rate; raises what `open_audio` raises."""
+    with open_audio(path) as audio:
+        return np.concatenate(list(audio.blocks())), audio.rate
+
+
+def to_jsonl(notes: list[Note]) -> bytes:
+    """One JSON object a line, times in seconds."""
+    return b"".join(msgspec.json.encode(note) + b"\n" for note in notes)
+
+
+def to_csv(notes: list[Note]) -> bytes:
+    """A table with a header, times in seconds."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(Note.__slots__)
+    table.writerows([getattr(note, name) for name in Note.__slots__] for note in notes)
+    return text.getvalue().encode()
+
+
+def to_midi(notes: list[Note]) -> bytes:
+    """A Standard MIDI File, type 0, resolution about 1 ms; notes begin at their estimated onsets."""
+    timed = [(note.onset, 1, mido.Message("note_on", note=note.midi, velocity=note.velocity)) for note in notes]
+    timed += [(note.offset, 0, mido.Message("note_off", note=note.midi)) for note in notes]
+    track, clock = mido.MidiTrack(), 0
+    for seconds, _, message in sorted(timed, key=lambda item: item[:2]):
+        tick = round(seconds * TICKS_PER_SECOND)
+        track.append(message.copy(time=tick - clock))
+        clock = tick
+    file = io.BytesIO()
+    mido.MidiFile(type=0, tracks=[track]).save(file=file)
+    return file.getvalue()
+
+
+FORMATS: dict[str, Callable[[list[Note]], bytes]] = {"mid": to_midi, "jsonl": to_jsonl, "csv": to_csv}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises OutputError if the folder is missing, read-only or full.
+    """
+    try:
+        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(unfinished).chmod(0o666 & ~_umask())
+            os.replace(unfinished, path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def _umask() -> int:
+    """The process's umask, which can be read only by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,82 @@
+"""A picture of a recognized recording: what the resonators heard, the notes, and when each was announced."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmelody.core.framing import Framing
+from rtmelody.errors import OutputError
+from rtmelody.events import Note
+
+WIDEST_S = 60.0  # more than this fits no page: the picture then shows the beginning
+NOTE_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+
+
+def note_name(midi: int) -> str:
+    """Scientific pitch name of a MIDI number: 60 is C4."""
+    return f"{NOTE_NAMES[midi % 12]}{midi // 12 - 1}"
+
+
+def picture(samples: NDArray[np.float32], sample_rate: float, notes: list[Note], title: str) -> bytes:
+    """A PNG of the first minute of a recording.
+
+    Raises OutputError without matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OutputError("Pictures need matplotlib: run `pip install 'rtmelody[plot]'`.") from error
+    shown = samples[: round(WIDEST_S * sample_rate)]
+    length = len(shown) / sample_rate
+    figure = Figure(figsize=(min(24.0, max(8.0, 1.1 * length)), 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    roll, delays = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    _draw_spectrum(roll, shown, sample_rate, length)
+    visible = [note for note in notes if note.onset < length]
+    _draw_notes(roll, visible)
+    _draw_delays(delays, visible)
+    roll.set_title(title)
+    delays.set_xlim(0, length)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    return content.getvalue()
+
+
+def _draw_spectrum(axes: Any, samples: NDArray[np.float32], sample_rate: float, length: float) -> None:
+    """The resonator bank's own spectrogram, dB relative to the loudest bin of the recording."""
+    framing = Framing(sample_rate)
+    frames = framing.push(samples)
+    bins = framing.front_end.bins
+    level = (frames.features[:, :bins] - 1.0) * framing.front_end.range_db / 2 + frames.level_db[:, None]
+    stride = max(1, len(level) // 4000)
+    pitches = framing.front_end.pitches()
+    axes.imshow(
+        level[::stride].T, origin="lower", aspect="auto", cmap="Greys", vmin=level.max(initial=-60.0) - 60, vmax=level.max(initial=0.0),
+        extent=(0, length, pitches[0] - 0.25, pitches[-1] + 0.25), interpolation="nearest",
+    )  # fmt: skip
+
+
+def _draw_notes(axes: Any, notes: list[Note]) -> None:
+    """Bars from onset to offset, with a mark where the note was announced."""
+    for note in notes:
+        axes.plot((note.onset, note.offset), (note.midi, note.midi), color="tab:orange", lw=5, alpha=0.75, solid_capstyle="butt")
+        axes.plot(note.emitted_at, note.midi, marker="|", color="tab:blue", markersize=11, markeredgewidth=2)
+        axes.annotate(note_name(note.midi), (note.onset, note.midi + 1.3), fontsize=7, color="tab:red")
+    if notes:
+        axes.set_ylim(min(note.midi for note in notes) - 7, max(note.midi for note in notes) + 26)
+    axes.set_ylabel("pitch (MIDI number)")
+    axes.plot([], [], color="tab:orange", lw=5, alpha=0.75, label="note")
+    axes.plot([], [], color="tab:blue", marker="|", ls="", markersize=11, markeredgewidth=2, label="announced")
+    axes.legend(loc="upper right", ncols=2)
+
+
+def _draw_delays(axes: Any, notes: list[Note]) -> None:
+    """How long after its estimated onset each note was announced."""
+    onsets = [note.onset for note in notes]
+    axes.stem(onsets, [1000 * (note.emitted_at - note.onset) for note in notes], basefmt=" ", markerfmt="C0.", linefmt="C0-")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("delay (ms)")
+    axes.set_xlabel("time (s)")

@@ -1,0 +1,130 @@
+"""The live path: a source fills a ring from its own thread, this one empties it into the recognizer and hands events on."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmelody.core.recognizer import Recognizer
+from rtmelody.core.ring import Ring
+from rtmelody.events import Event
+
+POLL_S = 0.001  # the callback may not wake anybody (that would lock), so the reader looks
+
+
+class Source(Protocol):
+    """Something that fills a ring with mono samples until it is finished."""
+
+    ring: Ring
+
+    @property
+    def sample_rate(self) -> float:
+        """In Hz."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no more samples will be written."""
+
+    def start(self) -> None:
+        """Begin to write."""
+
+    def stop(self) -> None:
+        """Write no more."""
+
+
+@dataclass(slots=True)
+class Status:
+    """What a display needs to know of a live run."""
+
+    level_db: float = -120.0
+    sounding: int | None = None
+    overflows: int = 0
+    seconds: float = 0.0
+
+
+class Playback:
+    """A recording played into a ring at the pace of the clock, block by block, as a sound card would deliver it."""
+
+    def __init__(self, samples: NDArray[np.float32], sample_rate: float, block_size: int = 128, pace: float = 1.0) -> None:
+        """Play mono samples; `pace` times as fast as they were recorded."""
+        self.sample_rate = sample_rate
+        self.ring = Ring(max(round(sample_rate), 2 * block_size))
+        self._samples, self._block_size, self._pace = samples, block_size, pace
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._play, daemon=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recording is over."""
+        return not self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to play."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Break off."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _play(self) -> None:
+        began = time.monotonic()
+        for start in range(0, len(self._samples), self._block_size):
+            block = self._samples[start : start + self._block_size]
+            due = began + (start + len(block)) / (self.sample_rate * self._pace)
+            if self._stopping.wait(max(0.0, due - time.monotonic())):
+                return
+            self.ring.write(block)
+
+
+def run(
+    source: Source,
+    recognizer: Recognizer,
+    on_event: Callable[[Event], None],
+    on_status: Callable[[Status], None] = lambda status: None,
+    stopping: threading.Event | None = None,
+) -> Status:
+    """Recognize a source until it is finished or `stopping` is set; whatever happens, every note is ended.
+
+    `on_event` gets the events in order, `on_status` the state after every batch of samples, both from this thread.
+    """
+    stopping = stopping or threading.Event()
+    status = Status()
+    warm_up(recognizer)
+    try:
+        source.start()
+        while not stopping.is_set():
+            finished = source.finished  # asked before reading, so that the last block is not missed
+            samples = source.ring.read()
+            if not len(samples):
+                if finished:
+                    break
+                time.sleep(POLL_S)
+                continue
+            for event in recognizer.push(samples):
+                on_event(event)
+            _observe(status, source, recognizer)
+            on_status(status)
+    finally:
+        for event in recognizer.flush():
+            on_event(event)
+        source.stop()
+    return status
+
+
+def warm_up(recognizer: Recognizer) -> None:
+    """Let caches fill and lazy parts load before the first real sample: a tenth of a second of silence."""
+    recognizer.push(np.zeros(round(recognizer.sample_rate / 10), np.float32))
+    recognizer.reset()
+
+
+def _observe(status: Status, source: Source, recognizer: Recognizer) -> None:
+    status.overflows = source.ring.overflows
+    status.sounding = recognizer.tracker.sounding
+    status.seconds = recognizer.at / recognizer.sample_rate
+    if recognizer.posterior is not None:
+        status.level_db = recognizer.posterior.level_db

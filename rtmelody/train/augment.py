@@ -1,0 +1,131 @@
+"""What stands between an instrument and the recognizer: rooms, noise, microphones, levels."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import butter, fftconvolve, sosfilt
+
+from rtmelody.train.sources import RATE, read_audio
+
+Audio = NDArray[np.float32]
+
+LANGUAGES = ("en-gb", "en-us", "de", "fr", "es", "it", "pt", "nl", "sv", "pl")
+HELD_OUT_LANGUAGES = ("ru", "hu", "fi", "da", "cs", "el")  # for evaluation
+SYLLABLES = "ba de ki lo mu na pe ri so tu va we za cho shi fla gre tro ban ken lis mor".split()
+
+
+def augment(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble: list[Audio], rooms: list[Audio]) -> Audio:
+    """One clip as a microphone might have heard it. Deterministic for a given generator."""
+    if rooms and rng.random() < 0.4:
+        audio = in_room(audio, rooms[rng.integers(len(rooms))])
+    if rng.random() < 0.75:
+        audio = _with_noise(rng, audio, noises, babble)
+    if rng.random() < 0.2:
+        audio = _through_microphone(rng, audio)
+    peak = np.max(np.abs(audio)) + 1e-9
+    audio = audio * (10 ** (rng.uniform(-35, -0.5) / 20) / peak)
+    if rng.random() < 0.04:
+        audio = np.clip(audio, *np.quantile(audio, (0.01, 0.99)))
+    return audio.astype(np.float32)
+
+
+def in_room(audio: Audio, response: Audio) -> Audio:
+    """The audio as heard through a room response."""
+    return fftconvolve(audio, response)[: len(audio)].astype(np.float32)
+
+
+def _with_noise(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble: list[Audio]) -> Audio:
+    """Add a noise at -4 to 40 dB below the loud parts of the music; alone, if there is no music."""
+    noise = _noise(rng, len(audio), noises, babble)
+    noise /= np.sqrt(np.mean(noise**2)) + 1e-9
+    loud = np.abs(audio) > 0.05 * np.max(np.abs(audio))
+    power = np.mean(audio[loud] ** 2) if loud.any() else 1.0
+    return audio + noise * np.sqrt(power) * 10 ** (-rng.uniform(-4, 40) / 20)
+
+
+def _noise(rng: np.random.Generator, length: int, noises: list[Audio], babble: list[Audio]) -> Audio:
+    """Voices get a share of their own: nothing is more easily mistaken for a melody."""
+    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.27, 0.38, 0.3, 0.05))
+    recordings = {"recorded": noises, "babble": babble}.get(kind)
+    if recordings:
+        noise = recordings[rng.integers(len(recordings))]
+        return np.take(noise, np.arange(length) + rng.integers(len(noise)), mode="wrap").copy()
+    if kind == "hum":
+        return _hum(rng, length)
+    return coloured_noise(rng, length, rng.choice((0.0, 1.0, 2.0, rng.uniform(0, 2))))
+
+
+def coloured_noise(rng: np.random.Generator, length: int, tilt: float) -> Audio:
+    """Noise whose power falls with frequency to the power `tilt`: 0 white, 1 pink, 2 brown."""
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    frequency = np.fft.rfftfreq(length, 1 / RATE)
+    return np.fft.irfft(spectrum * np.maximum(frequency, 20.0) ** (-tilt / 2), length).astype(np.float32)
+
+
+def _hum(rng: np.random.Generator, length: int) -> Audio:
+    """Mains hum: odd and even harmonics of 50 or 60 Hz in random strengths, over a bed of white noise."""
+    time = np.arange(length) / RATE
+    mains = rng.choice((50.0, 60.0))
+    hum = sum(rng.random() / h * np.sin(2 * np.pi * (mains * h * time + rng.random())) for h in range(1, 9))
+    return (hum + 0.02 * rng.standard_normal(length)).astype(np.float32)
+
+
+def _through_microphone(rng: np.random.Generator, audio: Audio) -> Audio:
+    """The band of a small microphone or a telephone."""
+    low, high = rng.choice((20.0, 100.0, 300.0)), rng.choice((3_400.0, 6_000.0, 10_000.0))
+    return sosfilt(butter(2, (low, high), "bandpass", fs=RATE, output="sos"), audio).astype(np.float32)
+
+
+def make_rooms(folder: Path, count: int, seed: int) -> Iterator[str]:
+    """Write `count` image-source room responses (shoe boxes, RT60 0.15 to 1 s) into `folder`; what is there is kept."""
+    import pyroomacoustics
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        path = folder / f"shoebox-{number:03d}.flac"
+        yield path.stem
+        if path.exists():
+            continue
+        rng = np.random.default_rng((seed, number))
+        size = rng.uniform((2.5, 2.5, 2.3), (10.0, 8.0, 4.0))
+        reverberation = rng.uniform(0.15, min(1.0, 0.35 + 0.01 * np.prod(size)))
+        absorption, order = pyroomacoustics.inverse_sabine(reverberation, size)
+        room = pyroomacoustics.ShoeBox(
+            size, fs=RATE, materials=pyroomacoustics.Material(min(absorption, 0.95)), max_order=min(order, 14)
+        )
+        room.add_source(rng.uniform(0.4, size - 0.4))
+        room.add_microphone(rng.uniform(0.4, size - 0.4))
+        room.compute_rir()
+        response = np.asarray(room.rir[0][0], np.float32)
+        soundfile.write(path, response / np.max(np.abs(response)) * 0.99, RATE)
+
+
+def make_babble(folder: Path, count: int, seed: int, languages: tuple[str, ...] = LANGUAGES) -> Iterator[str]:
+    """Write `count` clips of 2 to 7 synthetic voices talking at once into `folder` (none without espeak-ng)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count if shutil.which("espeak-ng") else 0):
+        path = folder / f"babble-{number:03d}.flac"
+        yield path.stem
+        if path.exists():
+            continue
+        rng = np.random.default_rng((seed, number))
+        voices = [_voice(rng, languages) for _ in range(rng.integers(2, 8))]
+        length = 8 * RATE
+        mix = sum(rng.uniform(0.4, 1.0) * np.take(v, np.arange(length) + rng.integers(len(v)), mode="wrap") for v in voices)
+        soundfile.write(path, mix / np.max(np.abs(mix)) * 0.9, RATE)
+
+
+def _voice(rng: np.random.Generator, languages: tuple[str, ...]) -> Audio:
+    """One synthetic speaker saying nonsense for some seconds."""
+    words = " ".join("".join(rng.choice(SYLLABLES, rng.integers(1, 4))) for _ in range(25))
+    speaker = f"{rng.choice(languages)}+{rng.choice(('m1', 'm3', 'm7', 'f1', 'f2', 'f4'))}"
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        options = ["-v", speaker, "-s", str(rng.integers(120, 190)), "-p", str(rng.integers(20, 80))]
+        subprocess.run(["espeak-ng", *options, "-w", file.name, words], check=True)
+        return read_audio(Path(file.name))

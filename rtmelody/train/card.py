@@ -1,0 +1,64 @@
+"""The model card: what the model is, what it learned from, what it scores, and where it fails."""
+
+from pathlib import Path
+from typing import Any
+
+from rtmelody.train.evaluate import Table
+
+
+COLUMNS = {
+    "f1": "F1 (100 ms)", "precision": "precision", "recall": "recall", "exact": "whole melodies",
+    "latency_p50_ms": "p50 (ms)", "latency_p90_ms": "p90 (ms)",
+}  # fmt: skip
+
+TEXT = """# Model card: {name}
+
+A pitch-wise LSTM: one small recurrent network whose weights {pitches} pitches (MIDI {lowest} to {highest}) share, over a bank of complex
+resonators; {parameters:,} parameters, int8 weights. Per hop of {hop_ms:g} ms it gives a probability for every pitch and for silence, and the
+probability that a pitch was struck just now. Monophonic: of several notes at once it names one.
+
+Made by `rtmelody train` (commit {commit}): {hours:.1f} h of audio, {visits} visits to shards of {shard_minutes:.1f} minutes, last loss {loss:.3f}.
+
+## How well it works
+
+On a soundfont that training never heard ({held_out}): ten random melodies of eight notes (150 to 500 ms, within two octaves) on each of
+eight instruments. A note is right if its pitch is and it was *emitted* within 100 ms of the true note-on; nothing is back-dated.
+
+{tables}
+
+## Labels
+
+A note counts from the moment its own envelope comes within 18 dB of its early maximum, until its release has faded by 14 dB or its
+decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a third.
+
+## Limits
+
+- One note at a time; chords give one of their notes, or flicker.
+- Sustained noises with a pitch (hum, whistles, speech) are notes to it.
+- Confidence is the posterior at the decision; it is not calibrated.
+- Nothing below MIDI {lowest} or above {highest}.
+
+## What it learned from
+
+{sources}
+"""
+
+
+def write_card(folder: Path, facts: dict[str, Any], results: Table, sources: list[Path]) -> None:
+    """Write MODEL_CARD.md; `facts` fills the text, `sources` are the folders whose licences it must carry."""
+    tables = "\n\n".join(f"### {condition.capitalize()}\n\n{_table(groups)}" for condition, groups in results.items())
+    card = TEXT.format(**facts, name=folder.name, tables=tables, sources=_sources(sources))
+    (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+
+
+def _table(groups: dict[str, dict[str, float]]) -> str:
+    """One row a group."""
+    rows = [["instrument", *COLUMNS.values()], ["---"] * (1 + len(COLUMNS))]
+    rows += [[group, *(f"{summary[key]:g}" for key in COLUMNS)] for group, summary in groups.items()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _sources(folders: list[Path]) -> str:
+    """Every source with its licence, from the LICENSE.txt beside it."""
+    licences = sorted(licence for folder in folders for licence in folder.glob("**/LICENSE.txt"))
+    return "\n\n".join(f"### {licence.parent.name}\n\n{licence.read_text(encoding='utf-8').strip()}" for licence in licences)

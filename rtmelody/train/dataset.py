@@ -1,0 +1,84 @@
+"""Training examples: clips -> features and targets, in shards on disk that an interrupted run finds again."""
+
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmelody.core.framing import Framing, FrontEnd
+from rtmelody.train.augment import augment
+from rtmelody.train.melodies import compose
+from rtmelody.train.render import Clip, excerpt, play, random_manner, silence
+from rtmelody.train.shape import Shape
+from rtmelody.train.sources import RATE, Sources, load_sources
+
+CLIP_S = 3.0
+CLIPS_PER_SHARD = 128
+ONSET_HOPS = 8  # for this long after its attack a note counts as struck
+
+Arrays = dict[str, NDArray]
+
+
+def example(rng: np.random.Generator, sources: Sources, front_end: FrontEnd, shape: Shape) -> Arrays:
+    """One training example: `features` [hops, features], `class` [hops], `onset` [hops] (pitch index + 1, or 0), `weight`."""
+    clip = _clip(rng, sources, shape)
+    audio = augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms)
+    features = Framing(RATE, front_end).push(audio).features
+    inside = (clip.pitch >= shape.lowest_pitch) & (clip.pitch <= shape.highest_pitch)
+    index = np.where(inside, clip.pitch - shape.lowest_pitch, shape.pitches)
+    return {
+        "features": features.astype(np.float16),
+        "class": index.astype(np.uint8),
+        "onset": np.where(inside & (clip.struck < ONSET_HOPS), index + 1, 0).astype(np.uint8),
+        "weight": clip.weight.astype(np.float16),
+    }
+
+
+def _clip(rng: np.random.Generator, sources: Sources, shape: Shape) -> Clip:
+    """Nothing, a real performance, or a melody on one of the instruments."""
+    luck = rng.random()
+    if luck < 0.07:
+        return silence(CLIP_S)
+    if sources.recordings and luck < 0.16:
+        return excerpt(rng, sources.recordings[rng.integers(len(sources.recordings))], CLIP_S)
+    library = sources.libraries[rng.integers(len(sources.libraries))]
+    lowest, highest = library.range()
+    lowest, highest = max(lowest, shape.lowest_pitch), min(highest, shape.highest_pitch)
+    if highest - lowest > 30:  # nobody plays over the whole keyboard at once
+        lowest = int(rng.integers(lowest, highest - 24))
+        highest = lowest + int(rng.integers(12, 25))
+    melody = compose(rng, CLIP_S, lowest, max(highest, lowest + 12), sources.tunes)
+    return play(rng, melody, library, random_manner(rng), CLIP_S)
+
+
+def make_shards(folders: list[Path], out: Path, shards: int, seed: int, front_end: FrontEnd, shape: Shape, jobs: int) -> Iterator[Path]:
+    """Write the shards that are missing, in parallel, yielding each as it is complete."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / f"shard-{number:04d}.npz" for number in range(shards)]
+    yield from (path for path in paths if path.exists())
+    missing = [(seed, number, path) for number, path in enumerate(paths) if not path.exists()]
+    with get_context("spawn").Pool(jobs, _open_sources, (folders, front_end, shape)) as pool:
+        yield from pool.imap_unordered(_make_shard, missing)
+
+
+def load_shard(path: Path) -> Arrays:
+    """The examples of one shard, stacked."""
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def _open_sources(folders: list[Path], front_end: FrontEnd, shape: Shape) -> None:
+    """What every worker process keeps."""
+    global _worker
+    _worker = (load_sources(folders), front_end, shape)
+
+
+def _make_shard(task: tuple[int, int, Path]) -> Path:
+    seed, number, path = task
+    examples = [example(np.random.default_rng((seed, number, clip)), *_worker) for clip in range(CLIPS_PER_SHARD)]
+    unfinished = path.with_suffix(".tmp.npz")
+    np.savez(unfinished, **{name: np.stack([one[name] for one in examples]) for name in examples[0]})
+    unfinished.rename(path)
+    return path

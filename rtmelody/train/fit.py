@@ -1,0 +1,103 @@
+"""Fitting the network to the shards: one pass after another, resumable after every shard, seeded."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import keras
+import numpy as np
+
+from rtmelody.core.framing import FrontEnd
+from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, Arrays, load_shard
+from rtmelody.train.network import PitchwiseLSTM
+from rtmelody.train.shape import Shape
+
+BATCH = 8
+PEAK_RATE = 3e-3
+WARM_UP = 60  # steps
+
+
+def fit(
+    shards: list[Path], visits: int, front_end: FrontEnd, shape: Shape, checkpoint: Path, seed: int
+) -> Iterator[tuple[PitchwiseLSTM, float]]:
+    """Visit one shard after another, yielding the model and its loss after each; resumes from `checkpoint`."""
+    keras.utils.set_random_seed(seed)
+    model = compiled(front_end, shape, visits * CLIPS_PER_SHARD // BATCH)
+    order = _order(len(shards), visits, seed)
+    done, loss = _restore(model, checkpoint)
+    for _ in range(done):
+        yield model, loss
+    for visit in range(done, visits):
+        inputs, targets, certainty = batches(load_shard(shards[order[visit]]), shape)
+        history = model.fit(inputs, targets, sample_weight=certainty, batch_size=BATCH, verbose=0)
+        loss = float(history.history["loss"][-1])
+        _save(model, checkpoint, visit + 1, loss)
+        yield model, loss
+
+
+def compiled(front_end: FrontEnd, shape: Shape, steps: int) -> PitchwiseLSTM:
+    """The untrained network with its losses and a warm-up and cosine schedule over `steps`."""
+    model = PitchwiseLSTM(front_end, shape)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        PEAK_RATE / 20, max(1, steps - WARM_UP), alpha=0.01, warmup_target=PEAK_RATE, warmup_steps=WARM_UP
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=1.0),
+        loss={
+            "posterior": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "onset": keras.losses.BinaryCrossentropy(from_logits=True),
+        },
+        loss_weights={"posterior": 1.0, "onset": float(shape.pitches)},  # Keras averages over pitches; their sum is meant
+    )
+    hops = round(CLIP_S / front_end.hop_s)
+    model.train_on_batch(  # builds weights and optimizer, so that a checkpoint has where to go
+        np.zeros((BATCH, hops, front_end.features), np.float32),
+        {"posterior": np.zeros((BATCH, hops), np.int32), "onset": np.zeros((BATCH, hops, shape.pitches), np.float32)},
+        sample_weight={"posterior": np.zeros((BATCH, hops)), "onset": np.zeros((BATCH, hops))},
+    )
+    return model
+
+
+def batches(shard: Arrays, shape: Shape) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Inputs, targets and weights of a shard as Keras wants them."""
+    onset = np.eye(shape.pitches + 1, dtype=np.float32)[shard["onset"]][..., 1:]
+    weight = shard["weight"].astype(np.float32)
+    # A struck note is certain to have been struck, even before its pitch can be heard.
+    return (
+        shard["features"].astype(np.float32),
+        {"posterior": shard["class"].astype(np.int32), "onset": onset},
+        {"posterior": weight, "onset": np.sign(weight)},
+    )
+
+
+def weights(model: PitchwiseLSTM) -> Arrays:
+    """The trained weights as `<layer>/<place>`, as the exporter takes them."""
+    return {f"{layer.name}/{place}": array for layer in model.layers for place, array in enumerate(layer.get_weights())}
+
+
+def _order(shards: int, visits: int, seed: int) -> np.ndarray:
+    """Which shard each visit takes: a new shuffle every pass."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.permutation(shards) for _ in range(-(-visits // shards))])[:visits]
+
+
+def _variables(model: PitchwiseLSTM) -> list[keras.Variable]:
+    return model.variables + model.optimizer.variables
+
+
+def _save(model: PitchwiseLSTM, checkpoint: Path, visits: int, loss: float) -> None:
+    unfinished = checkpoint.with_suffix(".tmp.npz")
+    np.savez(unfinished, *[np.asarray(variable) for variable in _variables(model)], visits=visits, loss=loss)
+    unfinished.rename(checkpoint)
+
+
+def _restore(model: PitchwiseLSTM, checkpoint: Path) -> tuple[int, float]:
+    """Load a checkpoint, if there is one; how many visits it has behind it, and its loss."""
+    if not checkpoint.exists():
+        return 0, float("nan")
+    with np.load(checkpoint) as saved:
+        for number, variable in enumerate(_variables(model)):
+            variable.assign(saved[f"arr_{number}"])
+        return int(saved["visits"]), float(saved["loss"])

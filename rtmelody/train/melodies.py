@@ -1,0 +1,115 @@
+"""Note sequences to render: random walks, folk-like tunes on a scale, and real tunes where a collection is at hand.
+
+A sequence is a list of `Planned` notes, monophonic but for legato overlaps, with times in seconds.
+"""
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 2, 3, 5, 7, 9, 10))
+# Note lengths in beats, as folk tunes use them.
+RHYTHMS = ((1.0,), (0.5, 0.5), (1.5, 0.5), (0.5, 0.25, 0.25), (2.0,), (1 / 3, 1 / 3, 1 / 3), (0.25,) * 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A note to play: start and duration in seconds, MIDI pitch, loudness 0…1."""
+
+    start: float
+    duration: float
+    pitch: int
+    loudness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """A sequence of (pitch, duration in beats)."""
+
+    notes: tuple[tuple[int, float], ...]
+
+
+def load_tunes(path: Path) -> list[Tune]:
+    """Tunes from a gzipped JSON collection: {"tunes": [{"notes": [[midi, start, duration in beats], …]}, …]}."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        collection = json.load(file)
+    return [Tune(tuple((int(midi), float(beats)) for midi, _, beats in tune["notes"])) for tune in collection["tunes"]]
+
+
+def compose(rng: np.random.Generator, seconds: float, lowest: int, highest: int, tunes: list[Tune]) -> list[Planned]:
+    """A sequence that fills `seconds`, within [lowest, highest]."""
+    kind = rng.choice(("walk", "folk", "tune" if tunes else "folk"), p=(0.5, 0.25, 0.25))
+    if kind == "walk":
+        steps = _random_walk(rng, lowest, highest)
+    elif kind == "folk":
+        steps = _folk_like(rng, lowest, highest)
+    else:
+        steps = _excerpt(rng, tunes[rng.integers(len(tunes))], lowest, highest)
+    return _perform(rng, steps, seconds)
+
+
+def _random_walk(rng: np.random.Generator, lowest: int, highest: int, length: int = 60) -> list[tuple[int, float]]:
+    """Steps, leaps, octaves and repeated notes; lengths drawn freely."""
+    pitch = int(rng.integers(lowest, highest + 1))
+    steps = []
+    for _ in range(length):
+        steps.append((pitch, float(rng.choice((0.25, 0.5, 0.5, 1.0, 1.0, 1.5)))))
+        move = rng.choice((0, rng.integers(-3, 4), rng.integers(-9, 10), rng.choice((-12, 12)), 99), p=(0.14, 0.4, 0.3, 0.06, 0.1))
+        pitch = int(rng.integers(lowest, highest + 1)) if move == 99 else _fold(pitch + int(move), lowest, highest)
+    return steps
+
+
+def _folk_like(rng: np.random.Generator, lowest: int, highest: int) -> list[tuple[int, float]]:
+    """Small steps along a scale in ordinary rhythms."""
+    scale = SCALES[rng.integers(len(SCALES))]
+    tonic = int(rng.integers(12))
+    ladder = [p for p in range(lowest, highest + 1) if (p - tonic) % 12 in scale]
+    place = int(rng.integers(len(ladder)))
+    steps = []
+    for _ in range(30):
+        for beats in RHYTHMS[rng.integers(len(RHYTHMS))]:
+            steps.append((ladder[place], beats))
+            place = int(np.clip(place + rng.choice((-4, -2, -1, 0, 1, 2, 4), p=(0.06, 0.14, 0.28, 0.1, 0.24, 0.12, 0.06)), 0, len(ladder) - 1))
+    return steps
+
+
+def _excerpt(rng: np.random.Generator, tune: Tune, lowest: int, highest: int) -> list[tuple[int, float]]:
+    """A tune from a random place on, in a random key."""
+    first = int(rng.integers(max(1, len(tune.notes) - 8)))
+    pitches = [pitch for pitch, _ in tune.notes]
+    low, high = lowest - min(pitches), highest - max(pitches)
+    key = int(rng.integers(low, high + 1)) if low <= high else low
+    return [(_fold(pitch + key, lowest, highest), beats) for pitch, beats in tune.notes[first:]]
+
+
+def _fold(pitch: int, lowest: int, highest: int) -> int:
+    """The pitch, moved by octaves into the range (or to its end, should no octave fit)."""
+    while pitch < lowest:
+        pitch += 12
+    while pitch > highest:
+        pitch -= 12
+    return max(pitch, lowest)
+
+
+def _perform(rng: np.random.Generator, steps: list[tuple[int, float]], seconds: float) -> list[Planned]:
+    """Give a sequence its tempo, articulation, loudness and rests."""
+    beat = float(np.exp(rng.uniform(np.log(0.18), np.log(0.9))))
+    articulation = rng.choice((rng.uniform(0.35, 0.8), rng.uniform(0.8, 1.0), 1.03), p=(0.25, 0.45, 0.3))
+    rest_share = rng.choice((0.0, 0.08, 0.3))
+    loudness = rng.uniform(0.4, 1.0)
+    clock = rng.choice((0.0, rng.uniform(0.0, 0.6)))
+    performance = []
+    for pitch, beats in steps:
+        length = max(0.06, beats * beat * rng.uniform(0.92, 1.08))
+        if rng.random() < rest_share:
+            clock += length
+        if clock >= seconds - 0.06:
+            break
+        played = max(0.05, length * articulation * rng.uniform(0.95, 1.05))
+        level = float(np.clip(loudness * 10 ** (rng.normal(0, 3) / 20), 0.05, 1.0))
+        performance.append(Planned(float(clock), float(played), pitch, level))
+        clock += length
+    return performance

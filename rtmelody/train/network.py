@@ -1,0 +1,117 @@
+"""The network in Keras: one small LSTM whose weights all pitches share.
+
+A melody a semitone higher is then nothing new, which makes it economical with data (pitch-wise LSTMs: Kwon et al., 2024).
+Per pitch: a stack of the bins (level and rise) around its harmonics -> dense -> a look at harmonically related pitches -> LSTM -> another look
+-> one logit for "this pitch sounds" and one for "it was struck just now". A last class, silence, sees all pitches at once.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from rtmelody.core.framing import FrontEnd
+from rtmelody.train.shape import Shape
+
+HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7, 8)
+BINS_AROUND = 2
+# Semitones to the pitches that are easily mistaken for one another: neighbours, fifths, and the second to fourth harmonic.
+RELATED = (-24, -19, -12, -7, -2, -1, 1, 2, 7, 12, 19, 24)
+
+
+def harmonic_index(front_end: FrontEnd, shape: Shape) -> np.ndarray:
+    """Where the bins around every harmonic of every pitch [pitches, stack] lie: their levels, then their rises.
+
+    Levels and rises each have one place more than there are bins, for what lies outside the bank.
+    """
+    pitches = np.arange(shape.lowest_pitch, shape.highest_pitch + 1)[:, None, None]
+    offsets = 12.0 * np.log2(HARMONICS)[None, :, None]
+    centre = np.rint((pitches + offsets - front_end.lowest_pitch) * front_end.bins_per_semitone).astype(int)
+    level = (centre + np.arange(-BINS_AROUND, BINS_AROUND + 1)).reshape(shape.pitches, -1)
+    level[(level < 0) | (level >= front_end.bins)] = front_end.bins
+    rise = (centre + np.arange(-1, 2)).reshape(shape.pitches, -1)
+    rise[(rise < 0) | (rise >= front_end.bins)] = front_end.bins
+    return np.concatenate((level, rise + front_end.bins + 1), axis=1).astype(np.int32)
+
+
+@keras.saving.register_keras_serializable("rtmelody")
+class PitchwiseLSTM(keras.Model):
+    """Feature frames -> logits of pitches and silence, and onset logits; with the state of the LSTM as explicit tensors."""
+
+    def __init__(self, front_end: FrontEnd, shape: Shape) -> None:
+        super().__init__()
+        self.front_end, self.shape = front_end, shape
+        self._index = harmonic_index(front_end, shape)
+        units = shape.units
+        self.listen = keras.layers.Dense(units, activation="relu", name="listen")
+        self.tell_before = keras.layers.Dense(shape.shared, name="tell_before")
+        self.relate_before = keras.layers.Dense(units, activation="relu", name="relate_before")
+        self.gates_input = keras.layers.Dense(4 * units, name="gates_input")
+        self.gates_state = keras.layers.Dense(
+            4 * units, use_bias=False, kernel_initializer="orthogonal", name="gates_state"
+        )
+        self.tell_after = keras.layers.Dense(shape.shared, name="tell_after")
+        self.relate_after = keras.layers.Dense(units, activation="relu", name="relate_after")
+        self.heads = keras.layers.Dense(2, name="heads")
+        self.silence = keras.layers.Dense(1, name="silence")
+
+    def call(self, features: Any) -> dict[str, Any]:
+        """Logits of a batch of sequences [batch, time, features], from a state of zeros.
+
+        Returns "posterior" [batch, time, pitches + 1] (silence last) and "onset" [batch, time, pitches].
+        """
+        batch, time = ops.shape(features)[:2]
+        inputs = ops.moveaxis(self.gates_input(self._before(features)), 1, 0)
+        zeros = ops.zeros((batch, self.shape.pitches, self.shape.units))
+        if not self.gates_state.built:
+            self.gates_state(zeros)
+
+        def advance(state: Any, gates: Any) -> Any:
+            state = self._cell(gates, *state)
+            return state, state[0]
+
+        _, hidden = ops.scan(advance, (zeros, zeros), inputs, length=time)
+        return self._after(ops.moveaxis(hidden, 0, 1), features)
+
+    def step(self, features: Any, hidden: Any, cell: Any) -> tuple[Any, Any, Any, Any]:
+        """One frame [features] with state [pitches, units] twice: posterior and onset *probabilities*, and the new state."""
+        hidden, cell = self._cell(self.gates_input(self._before(features)), hidden, cell)
+        logits = self._after(hidden, features)
+        return ops.softmax(logits["posterior"]), ops.sigmoid(logits["onset"]), hidden, cell
+
+    def _before(self, features: Any) -> Any:
+        """[..., features] -> what each pitch hears, itself and in context [..., pitches, units]."""
+        bins = self.front_end.bins
+        empty = ops.zeros_like(features[..., :1])
+        padded = ops.concatenate((features[..., :bins], empty - 1.0, features[..., bins : 2 * bins], empty), axis=-1)
+        stack = ops.take(padded, self._index, axis=-1)
+        levels = ops.broadcast_to(features[..., None, 2 * bins :], (*ops.shape(stack)[:-1], 2))
+        heard = self.listen(ops.concatenate((stack, levels), axis=-1))
+        return self.relate_before(_with_related(heard, self.tell_before(heard)))
+
+    def _cell(self, gates: Any, hidden: Any, cell: Any) -> tuple[Any, Any]:
+        """The LSTM cell (Hochreiter & Schmidhuber 1997), forget gate biased open (Gers et al. 2000)."""
+        write, forget, candidate, show = ops.split(gates + self.gates_state(hidden), 4, axis=-1)
+        cell = ops.sigmoid(forget + 1.0) * cell + ops.sigmoid(write) * ops.tanh(candidate)
+        return ops.sigmoid(show) * ops.tanh(cell), cell
+
+    def _after(self, hidden: Any, features: Any) -> dict[str, Any]:
+        """LSTM outputs [..., pitches, units] -> logits."""
+        context = self.relate_after(_with_related(hidden, self.tell_after(hidden)))
+        heads = self.heads(context)
+        levels = features[..., None, 2 * self.front_end.bins :]
+        every = (ops.max(context, axis=-2, keepdims=True), ops.mean(context, axis=-2, keepdims=True), levels)
+        silence = self.silence(ops.concatenate(every, axis=-1))
+        return {"posterior": ops.concatenate((heads[..., :1], silence), axis=-2)[..., 0], "onset": heads[..., 1]}
+
+
+def _with_related(own: Any, told: Any) -> Any:
+    """Each pitch's own channels, and the shared channels of its related pitches."""
+    reach = max(RELATED)
+    pitches = told.shape[-2]
+    edge = ops.zeros_like(told[..., :1, :])
+    edge = ops.repeat(edge, reach, axis=-2)
+    padded = ops.concatenate((edge, told, edge), axis=-2)
+    shifted = [padded[..., reach + offset : reach + offset + pitches, :] for offset in RELATED]
+    return ops.concatenate((own, *shifted), axis=-1)

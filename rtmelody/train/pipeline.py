@@ -1,0 +1,110 @@
+"""From sounds to a model folder, stage by stage. Every stage keeps what an earlier run has finished."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import numpy as np
+
+from rtmelody.config import Config
+from rtmelody.core.framing import FrontEnd
+from rtmelody.core.network import Network
+from rtmelody.errors import TrainingError
+from rtmelody.train import evaluate
+from rtmelody.train.augment import make_babble, make_rooms
+from rtmelody.train.card import write_card
+from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, make_shards
+from rtmelody.train.shape import Shape
+from rtmelody.train.sources import PROGRAMS, render_soundfont, synthesize_libraries
+
+SHARD_HOURS = CLIP_S * CLIPS_PER_SHARD / 3600
+SYNTHESIZERS, ROOMS, BABBLE = 6, 60, 80
+
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One training: where things are, and what it starts from."""
+
+    work: Path
+    output: Path
+    soundfonts: list[Path]
+    sources: list[Path]
+    seed: int
+    jobs: int
+    progress: Progress
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+    shape: Shape = field(default_factory=Shape)
+
+    def run(self, hours: float, passes: float, held_out: Path, melodies: int) -> None:
+        """All stages in order."""
+        self._make_sounds()
+        shards = self._make_shards(max(1, round(hours / SHARD_HOURS)))
+        loss, visits, parameters = self._fit(shards, passes)
+        self._export()
+        results = self._evaluate(held_out, melodies)
+        facts = {
+            "commit": _commit(), "hours": len(shards) * SHARD_HOURS, "visits": visits, "shard_minutes": SHARD_HOURS * 60, "loss": loss,
+            "parameters": parameters, "held_out": held_out.stem, "pitches": self.shape.pitches, "lowest": self.shape.lowest_pitch,
+            "highest": self.shape.highest_pitch, "hop_ms": 1000 * self.front_end.hop_s,
+        }  # fmt: skip
+        write_card(self.output, facts, results, self._folders())
+
+    def _folders(self) -> list[Path]:
+        return [self.work / "sounds", *self.sources]
+
+    def _make_sounds(self) -> None:
+        """Notes of the soundfonts and of synthesizers, rooms and babble."""
+        sounds = self.work / "sounds"
+        _consume(self.progress(synthesize_libraries(sounds / "notes", SYNTHESIZERS, self.seed), "Synthesizing", SYNTHESIZERS))
+        for soundfont in self.soundfonts:
+            _consume(self.progress(render_soundfont(soundfont, sounds / "notes"), f"Playing {soundfont.stem}", len(PROGRAMS)))
+        _consume(self.progress(make_rooms(sounds / "rooms", ROOMS, self.seed), "Building rooms", ROOMS))
+        _consume(self.progress(make_babble(sounds / "babble", BABBLE, self.seed), "Babbling", BABBLE))
+
+    def _make_shards(self, count: int) -> list[Path]:
+        shards = make_shards(self._folders(), self.work / "shards", count, self.seed, self.front_end, self.shape, self.jobs)
+        return sorted(self.progress(shards, "Making examples", count))
+
+    def _fit(self, shards: list[Path], passes: float) -> tuple[float, int, int]:
+        """Train; the last loss, the number of visits and of parameters."""
+        from rtmelody.train.fit import fit, weights
+
+        visits = max(1, round(len(shards) * passes))
+        training = fit(shards, visits, self.front_end, self.shape, self.work / "checkpoint.npz", self.seed)
+        loss = np.nan
+        for model, loss in self.progress(training, "Training", visits):  # noqa: B007 (the last ones count)
+            pass
+        np.savez(self.work / "weights.npz", **weights(model))
+        return loss, visits, model.count_params()
+
+    def _export(self) -> None:
+        """In a process of its own, see `rtmelody.train.export`."""
+        command = [sys.executable, "-m", "rtmelody.train.export", self.work / "weights.npz", self.output, _commit()]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise TrainingError(f"The export failed: {result.stderr.strip().splitlines()[-1]}")
+
+    def _evaluate(self, held_out: Path, melodies: int) -> evaluate.Table:
+        network = Network(self.output)
+        scores = evaluate.held_out(held_out, network, Config(), melodies)
+        total = 3 * melodies * len(evaluate.INSTRUMENTS)
+        return evaluate.tables(self.progress(scores, "Evaluating", total))
+
+
+def _consume(steps: Iterable[Any]) -> None:
+    for _ in steps:
+        pass
+
+
+def _commit() -> str:
+    """The commit that trains, if this is a checkout."""
+    result = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"

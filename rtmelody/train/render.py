@@ -1,0 +1,141 @@
+"""A small sampler: a planned melody and a library of single notes -> dry audio and labels that follow what can be heard.
+
+A note counts from the moment its own envelope is audible, not from its MIDI note-on (the two differ by up to 30 ms), until its
+release has faded.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmelody.train.melodies import Planned
+from rtmelody.train.sources import ENVELOPE_HOP, RATE, Library, Recording, Sample, envelope
+
+AUDIBLE_DB = -18.0  # an attack is audible when the envelope comes this near to its early maximum
+RELEASED_DB = -14.0  # a released note is over when it has faded by this much
+FADED_DB = -42.0  # so is a plucked one whose decay has come this far
+EARLY_S = 0.25  # the attack's maximum lies within this time
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Audio [samples] at RATE and its labels, one a hop of 5 ms.
+
+    `pitch`: MIDI number of what sounds, 0 for silence; `struck`: hops since that note became audible; `weight`: 0…1, how sure
+    the label is.
+    """
+
+    audio: NDArray[np.float32]
+    pitch: NDArray[np.int16]
+    struck: NDArray[np.int16]
+    weight: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How one performance is played."""
+
+    detune: float  # semitones
+    jitter: float  # semitones, from note to note
+    vibrato_rate: float  # Hz
+    vibrato_depth: float  # semitones
+    glide_s: float  # time of the slide from the previous pitch; 0 for none
+    release_s: float  # time constant of the fade after note-off
+
+
+def random_manner(rng: np.random.Generator) -> Manner:
+    """Mostly plain; sometimes with vibrato or glides, as a voice or a string has them."""
+    return Manner(
+        detune=rng.uniform(-0.28, 0.28),
+        jitter=rng.choice((0.02, 0.08)),
+        vibrato_rate=rng.uniform(4.5, 7.0),
+        vibrato_depth=rng.choice((0.0, rng.uniform(0.05, 0.6)), p=(0.7, 0.3)),
+        glide_s=rng.choice((0.0, rng.uniform(0.02, 0.09)), p=(0.85, 0.15)),
+        release_s=float(np.exp(rng.uniform(np.log(0.008), np.log(0.15)))),
+    )
+
+
+def play(rng: np.random.Generator, melody: list[Planned], library: Library, manner: Manner, seconds: float) -> Clip:
+    """Play a melody on one instrument."""
+    hops = round(seconds * RATE) // ENVELOPE_HOP
+    audio = np.zeros(hops * ENVELOPE_HOP, np.float32)
+    pitch, struck = np.zeros(hops, np.int16), np.zeros(hops, np.int16)
+    previous = None
+    for note in melody:
+        sound = _sound(rng, note, previous, library.nearest(note.pitch, rng), manner)
+        start = round(note.start * RATE)
+        end = min(start + len(sound), len(audio))
+        audio[start:end] += sound[: end - start]
+        first, last = _audible(envelope(sound), round(note.duration * RATE) // ENVELOPE_HOP)
+        _paint(pitch, struck, note.pitch, round(start / ENVELOPE_HOP + first), round(start / ENVELOPE_HOP + last))
+        previous = note.pitch
+    return Clip(audio, pitch, struck, _certainty(pitch, struck))
+
+
+def excerpt(rng: np.random.Generator, recording: Recording, seconds: float) -> Clip:
+    """A stretch of a real performance, retuned to the keyboard; notes between two keys carry no weight."""
+    pitches = recording.notes[:, 2]
+    deviation = np.angle(np.mean(np.exp(2j * np.pi * pitches))) / (2 * np.pi) + rng.uniform(-0.15, 0.15)
+    rate = 2.0 ** (-deviation / 12.0)  # played back this much faster, the mean deviation vanishes
+    hops = round(seconds * RATE) // ENVELOPE_HOP
+    length = hops * ENVELOPE_HOP
+    first = rng.uniform(0, max(0.0, len(recording.audio) - length * rate - 1))
+    audio = np.interp(first + np.arange(length) * rate, np.arange(len(recording.audio)), recording.audio).astype(np.float32)
+    pitch, struck, weight = np.zeros(hops, np.int16), np.zeros(hops, np.int16), np.ones(hops, np.float32)
+    for onset, offset, sung in recording.notes:
+        begin, end = ((time * RATE - first) / rate / ENVELOPE_HOP for time in (onset, offset))
+        key = sung - deviation
+        if end <= 0 or begin >= hops:
+            continue
+        _paint(pitch, struck, round(key), round(begin), round(end))
+        if abs(key - round(key)) > 0.35:
+            weight[max(0, round(begin)) : max(0, round(end))] = 0.0
+    return Clip(audio / (np.max(np.abs(audio)) + 1e-6), pitch, struck, weight * _certainty(pitch, struck))
+
+
+def silence(seconds: float) -> Clip:
+    """Nothing played: what noise alone is mixed with."""
+    hops = round(seconds * RATE) // ENVELOPE_HOP
+    nothing = np.zeros(hops, np.int16)
+    return Clip(np.zeros(hops * ENVELOPE_HOP, np.float32), nothing, nothing, np.ones(hops, np.float32))
+
+
+def _sound(rng: np.random.Generator, note: Planned, previous: int | None, sample: Sample, manner: Manner) -> NDArray[np.float32]:
+    """One note: the sample read at a moving rate, faded after note-off."""
+    length = round((note.duration + 5 * manner.release_s) * RATE)
+    time = np.arange(length) / RATE
+    bend = np.full(length, note.pitch + manner.detune + rng.normal(0, manner.jitter) - sample.pitch)
+    if manner.vibrato_depth:
+        swell = np.clip(time / 0.4 - 0.3, 0, 1)  # players let a vibrato grow
+        bend += swell * manner.vibrato_depth * np.sin(2 * np.pi * (manner.vibrato_rate * time + rng.random()))
+    if manner.glide_s and previous is not None and abs(previous - note.pitch) <= 7:
+        bend += (previous - note.pitch) * np.clip(1 - time / manner.glide_s, 0, 1) ** 2
+    place = np.cumsum(2.0 ** (bend / 12.0))
+    sound = np.interp(place, np.arange(len(sample.audio)), sample.audio, right=0.0)
+    off = round(note.duration * RATE)
+    sound[off:] *= np.exp(-np.arange(length - off) / (manner.release_s * RATE))
+    return (sound * (note.loudness / (np.max(np.abs(sound)) + 1e-6))).astype(np.float32)
+
+
+def _audible(level: NDArray[np.float32], off: int) -> tuple[int, int]:
+    """First and last audible hop of a note whose key is released at hop `off`."""
+    early = level[: round(EARLY_S * RATE) // ENVELOPE_HOP]
+    first = int(np.argmax(early > early.max(initial=0.0) * 10 ** (AUDIBLE_DB / 20)))
+    loud = level > early.max(initial=0.0) * 10 ** (FADED_DB / 20)
+    held = level[max(first, off - 4) : max(first, off - 4) + 4].mean() if len(level) > off else 0.0
+    loud[off:] &= level[off:] > held * 10 ** (RELEASED_DB / 20)
+    quiet = np.flatnonzero(~loud[first:])
+    return first, (first + int(quiet[0])) if len(quiet) else len(level)
+
+
+def _paint(pitch: NDArray[np.int16], struck: NDArray[np.int16], key: int, begin: int, end: int) -> None:
+    """Write one note into the labels; the newest note wins."""
+    span = slice(max(0, begin), max(0, end))
+    pitch[span] = key
+    struck[span] = np.arange(span.start - begin, end - begin)[: len(struck[span])]
+
+
+def _certainty(pitch: NDArray[np.int16], struck: NDArray[np.int16]) -> NDArray[np.float32]:
+    """The first 15 ms of a note count less: nobody can name its pitch yet."""
+    return np.where((pitch > 0) & (struck < 3), 0.3, 1.0).astype(np.float32)

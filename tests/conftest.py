@@ -1,0 +1,44 @@
+"""What the tests share: the shipped model, the bundled recording and its truth."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtmelody.core.network import Network, model_folder
+from rtmelody.io.files import read_audio
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "rtmelody" / "data"
+
+
+@pytest.fixture(scope="session")
+def network():
+    return Network(model_folder("melody"))
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """Samples and rate of the bundled recording."""
+    return read_audio(DATA / "demo.ogg")
+
+
+@pytest.fixture(scope="session")
+def demo_truth():
+    """Rows of onset s, offset s, MIDI number."""
+    with (DATA / "demo.tsv").open(encoding="utf-8") as table:
+        return np.array([[float(value) for value in row.values()] for row in csv.DictReader(table, delimiter="\t")])
+
+
+def tone(frequency, seconds, rate, level=0.3):
+    """A sine, faded in over 2 ms."""
+    time = np.arange(round(seconds * rate)) / rate
+    return (level * np.minimum(1, time / 0.002) * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+
+def piano_like(frequency, seconds, rate, level=0.3):
+    """A tone with eight falling harmonics and a decay."""
+    time = np.arange(round(seconds * rate)) / rate
+    waves = sum(np.sin(2 * np.pi * frequency * h * time) / h**1.5 for h in range(1, 9) if frequency * h < rate / 2.2)
+    return (level * np.minimum(1, time / 0.002) * np.exp(-1.5 * time) * waves / 2).astype(np.float32)

@@ -1,0 +1,55 @@
+"""One place of defaults; everything outside the schema is refused in one sentence."""
+
+import pytest
+from conftest import ROOT
+
+from rtmelody.config import Config, load_config, to_yaml
+from rtmelody.errors import ConfigError
+
+
+def test_config_yaml_repeats_the_defaults():
+    assert load_config(ROOT / "config.yaml") == Config()
+
+
+def test_every_setting_is_explained_in_config_yaml():
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    assert all("#" in line for line in lines if ": " in line)
+
+
+def test_round_trip(tmp_path):
+    (tmp_path / "c.yaml").write_text(to_yaml(Config()))
+    assert load_config(tmp_path / "c.yaml") == Config()
+
+
+def test_empty_file_is_the_default(tmp_path):
+    (tmp_path / "c.yaml").write_text("# nothing\n")
+    assert load_config(tmp_path / "c.yaml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("trackers: {}", "trackers"),
+        ("tracker: {on_probability: high}", r"tracker\.on_probability"),
+        ("tracker: {on_probability: 1.5}", r"tracker\.on_probability"),
+        ("tracker: {on_probability: 0.1, off_probability: 0.3}", "must not exceed"),
+        ("tracker: {velocity_floor_db: 0.0, velocity_ceiling_db: -10.0}", "velocity_floor_db"),
+        ("audio: {sample_rate: 4000}", "sample_rate"),
+        ("audio: {latency: medium}", "latency"),
+        ("midi: {channel: 17}", "channel"),
+        ("- a\n- b", "object"),
+        ("tracker: [", "YAML"),
+        ("\x00", "YAML"),
+    ],
+)
+def test_refusals(tmp_path, content, message):
+    (tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(tmp_path / "c.yaml")
+    assert "\n" not in str(caught.value)
+    assert "c.yaml" in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.yaml")

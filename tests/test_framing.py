@@ -1,0 +1,105 @@
+"""The resonator bank against a float64 reference, at every sample rate, however the stream is cut."""
+
+import numpy as np
+import pytest
+from conftest import tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtmelody.core import framing as module
+from rtmelody.core.framing import Framing, FrontEnd
+from rtmelody.errors import ConfigError
+
+RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000)
+
+
+def reference_level(samples, rate, bin_index, hop):
+    """Level in dB of one bin at the end of every hop, by the definition, in float64."""
+    front_end = FrontEnd()
+    frequency = 440 * 2 ** ((front_end.pitches()[bin_index] - 69) / 12)
+    bandwidth = frequency * (2 ** (0.6 / 12) - 2 ** (-0.6 / 12))
+    decay = max(np.pi * bandwidth, 1 / 0.030) / rate
+    pole, gain = np.exp(-decay + 2j * np.pi * frequency / rate), 1 - np.exp(-decay)
+    first = second = 0j
+    levels = []
+    for n, sample in enumerate(samples.astype(np.float64), 1):
+        first = pole * first + gain * sample
+        second = pole * second + gain * first
+        if n % hop == 0:
+            levels.append(10 * np.log10(4 * abs(second) ** 2 + 1e-12))
+    return np.array(levels)
+
+
+@pytest.mark.parametrize("bin_index", [0, 50, 82, 130])
+def test_agrees_with_float64(bin_index):
+    rate = 22_050
+    samples = np.random.default_rng(1).normal(0, 0.1, rate // 2).astype(np.float32)
+    bank = Framing(rate)
+    frames = bank.push(samples)
+    levels = frames.level_db + (frames.features[:, bin_index] - 1) * bank.front_end.range_db / 2
+    expected = reference_level(samples, rate, bin_index, bank.hop)
+    np.testing.assert_allclose(levels, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_every_rate_hears_the_same(rate):
+    bank = Framing(rate)
+    frames = bank.push(tone(440.0, 0.5, rate))
+    assert bank.front_end.pitches()[frames.features[-1, :-2].argmax()] == 69
+    assert frames.level_db[-1] == pytest.approx(20 * np.log10(0.3), abs=0.1)
+    assert len(frames) == round(0.5 * rate) // bank.hop
+    assert np.isfinite(frames.features).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 900), max_size=30))
+def test_frames_do_not_depend_on_the_cut(sizes):
+    samples = np.random.default_rng(2).normal(0, 0.1, 6_000).astype(np.float32)
+    whole = Framing(44_100).push(samples)
+    bank, parts, start = Framing(44_100), [], 0
+    for size in [*sizes, len(samples)]:
+        parts.append(bank.push(samples[start : start + size]))
+        start += size
+    assert np.array_equal(np.concatenate([part.features for part in parts]), whole.features)
+    assert np.array_equal(np.concatenate([part.rotation for part in parts]), whole.rotation)
+
+
+def test_hop_is_configurable():
+    bank = Framing(48_000, FrontEnd(hop_s=0.01))
+    assert bank.hop == 480
+    assert len(bank.push(np.zeros(4_800, np.float32))) == 10
+
+
+def test_bins_above_nyquist_are_silent():
+    frames = Framing(8_000).push(np.random.default_rng(3).normal(0, 0.3, 8_000).astype(np.float32))
+    top = FrontEnd().pitches() > 108
+    assert (frames.features[:, :-2][:, top] == -1).all()
+
+
+def test_silence_leaves_no_denormals():
+    bank = Framing(44_100)
+    bank.push(tone(440.0, 0.2, 44_100))
+    bank.push(np.zeros(44_100 * 5, np.float32))
+    state = np.abs(bank._state)
+    assert ((state == 0) | (state > 1e-37)).all()
+
+
+def test_reset_forgets():
+    bank, samples = Framing(44_100), tone(330.0, 0.1, 44_100)
+    first = bank.push(samples).features
+    bank.reset()
+    assert np.array_equal(bank.push(samples).features, first)
+
+
+def test_is_compiled_at_import():
+    """Nothing is compiled once sound flows."""
+    assert module._frame_hops.signatures
+    assert module._resonate.signatures
+    Framing(44_100).push(np.zeros(1_000, np.float32))
+    assert len(module._frame_hops.signatures) == 1
+
+
+@pytest.mark.parametrize("rate", [0, 7_999, 192_001])
+def test_impossible_rates(rate):
+    with pytest.raises(ConfigError, match="8 and 192 kHz"):
+        Framing(rate)

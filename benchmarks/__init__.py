@@ -1,0 +1,1 @@
+"""Measurements against the world: accuracy and speed, as committed in results/."""

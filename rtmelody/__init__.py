@@ -1,8 +1,8 @@
 """rtmelody: listens to a microphone and sends MIDI notes while the note still sounds.
 
-    from rtmelody import Recognizer
-    recognizer = Recognizer(sample_rate=48_000)
-    events = recognizer.push(samples) + recognizer.flush()
+from rtmelody import Recognizer
+recognizer = Recognizer(sample_rate=48_000)
+events = recognizer.push(samples) + recognizer.flush()
 """
 
 from importlib import import_module

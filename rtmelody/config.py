@@ -19,7 +19,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all sections."""
 
 
-class Audio(Section):
+class Audio(Section, frozen=True, kw_only=True):
     """Where the sound comes from."""
 
     device: str | int | None = None
@@ -35,13 +35,13 @@ class Audio(Section):
             raise ValueError("latency must be low, high or a number of seconds")
 
 
-class Tuning(Section):
+class Tuning(Section, frozen=True, kw_only=True):
     """How the instruments are tuned."""
 
     a4_hz: Annotated[float, Meta(ge=390.0, le=466.0)] = 440.0
 
 
-class Tracker(Section):
+class Tracker(Section, frozen=True, kw_only=True):
     """Thresholds of the debouncing state machine."""
 
     on_probability: Probability = 0.4
@@ -64,7 +64,7 @@ class Tracker(Section):
             raise ValueError("velocity_floor_db must lie below velocity_ceiling_db")
 
 
-class Midi(Section):
+class Midi(Section, frozen=True, kw_only=True):
     """Where the notes go."""
 
     port: Annotated[str, Meta(min_length=1, max_length=64)] = "rtmelody"
@@ -72,7 +72,7 @@ class Midi(Section):
     transpose: Annotated[int, Meta(ge=-48, le=48)] = 0
 
 
-class Config(Section):
+class Config(Section, frozen=True, kw_only=True):
     """Everything that a user can set."""
 
     model: str = "melody"

@@ -85,7 +85,7 @@ def run(
     source: Source,
     recognizer: Recognizer,
     on_event: Callable[[Event], None],
-    on_status: Callable[[Status], None] = lambda status: None,
+    on_status: Callable[[Status], None] = lambda _status: None,
     stopping: threading.Event | None = None,
 ) -> Status:
     """Recognize a source until it is finished or `stopping` is set; whatever happens, every note is ended.

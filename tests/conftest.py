@@ -1,6 +1,8 @@
-"""What the tests share: the shipped model, the bundled recording and its truth."""
+"""What the tests share: the shipped model, the bundled recording and its truth, and what a machine must have."""
 
 import csv
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,14 @@ from rtmelody.io.files import read_audio
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "rtmelody" / "data"
+
+
+def needs(*programs):
+    """Skip without these programs; but on CI, which installs them, fail."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing and os.environ.get("CI"):
+        raise RuntimeError(f"CI must have {missing}")
+    return pytest.mark.skipif(bool(missing), reason=f"needs {missing}")
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,12 @@ def test_wrong_shape(copy, change):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"version": 2}, "version 2"), ({"surprise": 1}, "damaged"), ({"units": "many"}, "damaged"), ({"front_end": {"hop_s": "x"}}, "damaged")],
+    [
+        ({"version": 2}, "version 2"),
+        ({"surprise": 1}, "damaged"),
+        ({"units": "many"}, "damaged"),
+        ({"front_end": {"hop_s": "x"}}, "damaged"),
+    ],
 )
 def test_wrong_manifest(copy, change, message):
     edit(copy, **change)

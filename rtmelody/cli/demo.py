@@ -8,7 +8,9 @@ from rtmelody.cli.options import config_option
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for demo.mid and demo.png.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for demo.mid and demo.png."
+)
 @click.option("--pace", type=click.FloatRange(0.1, 20.0), default=1.0, help="Times real time.")
 @config_option
 def demo(output: Path, pace: float, config_file: Path | None) -> None:
@@ -45,4 +47,6 @@ def demo(output: Path, pace: float, config_file: Path | None) -> None:
     output.mkdir(parents=True, exist_ok=True)
     write_whole(output / "demo.mid", to_midi(found))
     write_whole(output / "demo.png", picture(samples, rate, found, "rtmelody demo"))
-    click.echo(f"{len(found)} notes in {status.seconds:.1f} s, {status.overflows} overflows -> {output / 'demo.mid'}, {output / 'demo.png'}")
+    click.echo(
+        f"{len(found)} notes in {status.seconds:.1f} s, {status.overflows} overflows; see {output}/demo.mid and demo.png"
+    )

@@ -23,4 +23,5 @@ def devices(as_json: bool) -> None:
             click.echo(json.dumps(asdict(device)))
         else:
             mark = "*" if device.default else " "
-            click.echo(f"{mark}{device.index:3d}  {device.name}  [{device.host_api}, {device.channels} in, {device.sample_rate:g} Hz]")
+            about = f"{device.host_api}, {device.channels} in, {device.sample_rate:g} Hz"
+            click.echo(f"{mark}{device.index:3d}  {device.name}  [{about}]")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rtmelody.events import Event
     from rtmelody.live import Status
 
+REFRESH_S = 0.05  # of the status line
+
 
 @click.command()
 @click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
@@ -36,7 +38,7 @@ def listen(
     as_json: bool,
     config_file: Path | None,
 ) -> None:
-    """Listen to an audio input and play what it hears on a virtual MIDI port, until Ctrl-C.
+    r"""Listen to an audio input and play what it hears on a virtual MIDI port, until Ctrl-C.
 
     \b
     rtmelody listen                          the default input -> port "rtmelody"
@@ -60,8 +62,13 @@ def listen(
     recognizer = Recognizer(microphone.sample_rate, config)
     display = _Display(microphone.sample_rate, as_json)
     output = _NoMidi() if no_midi else _open_midi(config)
+
+    def emit(event: "Event") -> None:
+        output.send(event)  # first: whoever plays must not wait for the display
+        display.event(event)
+
     try:
-        status = run(microphone, recognizer, lambda event: (output.send(event), display.event(event)), display.status, _until_signal())
+        status = run(microphone, recognizer, emit, display.status, _until_signal())
     finally:
         output.close()
         display.end()
@@ -100,12 +107,13 @@ class _Display:
             self._last = f"{note_name(event.pitch):4s} {event.cents:+5.0f} cents  {event.confidence:4.0%}"
 
     def status(self, status: "Status") -> None:
-        if self._as_json or not sys.stdout.isatty() or status.seconds - self._shown_at < 0.05:
+        if self._as_json or not sys.stdout.isatty() or status.seconds - self._shown_at < REFRESH_S:
             return
         self._shown_at = status.seconds
         bar = "█" * max(0, min(20, round((status.level_db + 60) / 3)))
         sounding = "♪" if status.sounding is not None else " "
-        click.echo(f"\r{bar:20s} {status.level_db:4.0f} dB  {sounding} {self._last:24s} overflows {status.overflows} ", nl=False)
+        line = f"{bar:20s} {status.level_db:4.0f} dB  {sounding} {self._last:24s} overflows {status.overflows} "
+        click.echo(f"\r{line}", nl=False)
 
     def end(self) -> None:
         if not self._as_json and sys.stdout.isatty():

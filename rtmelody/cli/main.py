@@ -41,7 +41,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rtmelody")
 def cli() -> None:
-    """Recognize melodies in real time: microphone in, MIDI notes out, while the note still sounds.
+    r"""Recognize melodies in real time: microphone in, MIDI notes out, while the note still sounds.
 
     \b
     rtmelody demo                     see it work

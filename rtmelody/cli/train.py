@@ -13,16 +13,30 @@ HELD_OUT_SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="training/melody", show_default=True, help="The model's folder.")
-@click.option("--work", type=click.Path(path_type=Path), default="training", show_default=True, help="Where intermediate results stay.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default="training/melody", show_default=True, help="The model's folder."
+)
+@click.option(
+    "--work", type=click.Path(path_type=Path), default="training", show_default=True, help="Where intermediate results stay."
+)
 @click.option("--soundfont", "soundfonts", multiple=True, type=click.Path(path_type=Path, exists=True), help="May be repeated.")
-@click.option("--sources", multiple=True, type=click.Path(path_type=Path, exists=True), help="Folder of sounds; may be repeated.")
+@click.option(
+    "--sources", multiple=True, type=click.Path(path_type=Path, exists=True), help="Folder of sounds; may be repeated."
+)
 @click.option("--hours", type=click.FloatRange(0.01, 1000), default=10.0, show_default=True, help="Hours of audio to make.")
 @click.option("--passes", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Passes over that audio.")
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that make audio.")
-@click.option("--held-out", type=click.Path(path_type=Path), default=HELD_OUT_SOUNDFONT, show_default=True, help="Soundfont to evaluate on.")
-@click.option("--melodies", type=click.IntRange(1, 1000), default=10, show_default=True, help="Melodies an instrument to evaluate on.")
+@click.option(
+    "--held-out",
+    type=click.Path(path_type=Path),
+    default=HELD_OUT_SOUNDFONT,
+    show_default=True,
+    help="Soundfont to evaluate on.",
+)
+@click.option(
+    "--melodies", type=click.IntRange(1, 1000), default=10, show_default=True, help="Melodies an instrument to evaluate on."
+)
 def train(
     output: Path,
     work: Path,
@@ -37,9 +51,9 @@ def train(
 ) -> None:
     """Render melodies, add rooms and noise, train, export, evaluate on what training never heard, and write the model card.
 
-    Needs `pip install 'rtmelody[train]'` and the program fluidsynth (espeak-ng, if there, adds babble). Without --soundfont it takes
-    FluidR3 and MuseScore General where Debian puts them. A --sources folder may hold notes/, noise/, rooms/, recordings/ and
-    melodies/ (see rtmelody/train/sources.py). Interrupt it at will: the same command goes on where it stopped.
+    Needs `pip install 'rtmelody[train]'` and the program fluidsynth (espeak-ng, if there, adds babble). Without --soundfont it
+    takes FluidR3 and MuseScore General where Debian puts them. A --sources folder may hold notes/, noise/, rooms/, recordings/
+    and melodies/ (see rtmelody/train/sources.py). Interrupt it at will: the same command goes on where it stopped.
     """
     soundfonts = soundfonts or tuple(path for path in map(Path, SYSTEM_SOUNDFONTS) if path.exists())
     try:

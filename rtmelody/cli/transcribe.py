@@ -19,15 +19,19 @@ FORMATS = ("mid", "jsonl", "csv")
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE…")
-@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="A file, a folder, or - for standard output.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="A file, a folder, or - for standard output."
+)
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: the suffix of --output, else mid.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG", help="Also draw what was heard (one FILE only).")
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG", help="Also draw what was heard (one FILE only)."
+)
 @config_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def transcribe(
     files: tuple[Path, ...], output: Path | None, kind: str | None, plot: Path | None, config_file: Path | None, quiet: bool
 ) -> None:
-    """Write the notes of WAV, FLAC, OGG or MP3 files (any rate, any channels; - is standard input).
+    r"""Write the notes of WAV, FLAC, OGG or MP3 files (any rate, any channels; - is standard input).
 
     \b
     rtmelody transcribe tune.wav                        writes tune.mid
@@ -65,13 +69,13 @@ def _transcribe_one(
 
     samples, rate = io_files.read_audio(file)
     found = recognized(samples, rate, config, network)
-    content = io_files.FORMATS[kind](found)
+    content: bytes = io_files.FORMATS[kind](found)
     if plot:
         from rtmelody.io.pictures import picture
 
         io_files.write_whole(plot, picture(samples, rate, found, file.name))
     if target == STDIO:
-        click.get_binary_stream("stdout").write(content)
+        sys.stdout.buffer.write(content)
         return
     io_files.write_whole(target, content)
     if not quiet:
@@ -130,7 +134,7 @@ def _make_folder(folder: Path) -> None:
 
 def _with_progress(items: list[Any], quiet: bool) -> Any:
     """The items, with a progress bar if there are several and somebody watches."""
-    if quiet or len(items) < 2 or not sys.stderr.isatty():
+    if quiet or len(items) == 1 or not sys.stderr.isatty():
         return items
     from rich.console import Console
     from rich.progress import track

@@ -1,0 +1,1 @@
+"""The recognizer itself: pure, without I/O, threads, clocks or logging."""

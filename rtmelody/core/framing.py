@@ -62,8 +62,8 @@ class FrontEnd:
 class Frames:
     """What the bank says about consecutive hops.
 
-    `features`: float32 [hops, features], in -1…1: every bin's level relative to the loudest one, every bin's rise, then mean and
-    maximum level.
+    `features`: float32 [hops, features], in -1…1: every bin's level relative to the loudest one, every bin's rise, then
+    mean and maximum level.
     `rotation`: complex64 [hops, bins]: the angle is the phase that the bin advanced in the hop, the modulus its power, so that
     sums over time are averages weighted by power.
     `level_db`: float32 [hops]: level of the loudest bin, dB relative to a full-scale sine.
@@ -94,8 +94,10 @@ class Framing:
         self.sample_rate = sample_rate
         self.front_end = front_end or FrontEnd()
         self.hop = hop_samples(self.front_end.hop_s, sample_rate)
+        # Hz, and 1 / time constant in samples, of every bin
         self.frequencies = a4_hz * 2.0 ** ((self.front_end.pitches() - 69.0) / 12.0)
-        self._pole, self._gain = _coefficients(self.frequencies, self.front_end, sample_rate)
+        self.decay = _decay(self.frequencies, self.front_end, sample_rate)
+        self._pole, self._gain = _coefficients(self.frequencies, self.decay, sample_rate)
         self.reset()
 
     def reset(self) -> None:
@@ -121,14 +123,15 @@ class Framing:
         return frames
 
 
-def _coefficients(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_rate: float) -> tuple[Floats, Floats]:
-    """Poles [2, bins] (real and imaginary part) and gains [bins] of the one-pole resonators.
-
-    A pole of radius exp(-a) has a bandwidth of a · rate / pi Hz and a time constant of 1 / a samples.
-    """
+def _decay(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_rate: float) -> NDArray[np.float64]:
+    """Decay a of every bin, per sample: a pole of radius exp(-a) has a bandwidth of a · rate / pi Hz."""
     half = front_end.bandwidth_semitones / 24.0
     bandwidth_hz = frequencies * (2.0**half - 2.0**-half)
-    decay = np.maximum(math.pi * bandwidth_hz, 1.0 / front_end.slowest_s) / sample_rate
+    return np.maximum(math.pi * bandwidth_hz, 1.0 / front_end.slowest_s) / sample_rate
+
+
+def _coefficients(frequencies: NDArray[np.float64], decay: NDArray[np.float64], sample_rate: float) -> tuple[Floats, Floats]:
+    """Poles [2, bins] (real and imaginary part) and gains [bins] of the one-pole resonators."""
     pole = np.exp(-decay + 2j * math.pi * frequencies / sample_rate)
     audible = frequencies < HIGHEST_OF_NYQUIST * sample_rate / 2.0
     gain = np.where(audible, -np.expm1(-decay), 0.0)
@@ -137,7 +140,7 @@ def _coefficients(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_
 
 # Only contraction (fused multiply-add) is allowed: reassociation could make the result depend on the cut of the stream.
 @numba.njit("void(f4[::1], f4[:, ::1], f4[::1], f4[:, ::1])", cache=True, fastmath={"contract"})
-def _resonate(samples, pole, gain, state):  # type: ignore[no-untyped-def]
+def _resonate(samples, pole, gain, state) -> None:  # type: ignore[no-untyped-def]
     """Advance the bank by one hop; `state` [6, bins] holds both stages (real, imaginary), then the second at the last hop."""
     whole = samples.size - samples.size % UNROLL
     for start in range(0, whole, UNROLL):
@@ -160,8 +163,8 @@ def _resonate(samples, pole, gain, state):  # type: ignore[no-untyped-def]
 @numba.njit(
     "void(f4[:, ::1], f4[:, ::1], f4[::1], f8, f8, f4[:, ::1], f4[:, ::1], f4[:, ::1], c8[:, ::1], f4[::1])", cache=True
 )
-def _frame_hops(hops, pole, gain, range_db, rise_db, state, history, features, rotation, level_db):  # type: ignore[no-untyped-def]
-    """Fill one feature frame, one rotation and one level a hop; `history` [rise_hops, bins] holds earlier levels, oldest first."""
+def _frame_hops(hops, pole, gain, range_db, rise_db, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
+    """Fill one feature frame, one rotation and one level a hop; `history` [rise_hops, bins] holds levels, oldest first."""
     bins = gain.size
     for t in range(len(hops)):
         _resonate(hops[t], pole, gain, state)

@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What travels with the weights.
 
-    `inputs` and `outputs` name the graph's tensors in its own order: features, hidden and cell; hidden, cell, classes and onset.
+    `inputs` and `outputs` name the graph's tensors in its own order: features, hidden, cell; hidden, cell, classes, onset.
     """
 
     version: int
@@ -74,7 +74,9 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, msgspec.DecodeError) as error:
         raise ModelError(f"The manifest of the model {folder} is damaged ({error}): install the model again.") from error
     if manifest.version != MANIFEST_VERSION:
-        raise ModelError(f"The model {folder} is of version {manifest.version}, this rtmelody reads {MANIFEST_VERSION}: update it.")
+        raise ModelError(
+            f"The model {folder} is of version {manifest.version}, this rtmelody reads {MANIFEST_VERSION}: update it."
+        )
     return manifest
 
 

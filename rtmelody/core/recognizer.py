@@ -43,10 +43,9 @@ class Recognizer:
         events: list[Event] = []
         for hop in range(len(frames)):
             self.at += self.framing.hop
-            self._tuner.hear(frames.rotation[hop])
             classes, onset = self.network.step(frames.features[hop])
             self.posterior = Posterior(self.at, classes, onset, float(frames.level_db[hop]))
-            events += map(self._tuned, self.tracker.advance(self.posterior))
+            events += [self._tuned(event, frames.rotation[hop]) for event in self.tracker.advance(self.posterior)]
         return events
 
     def flush(self) -> list[Event]:
@@ -58,10 +57,9 @@ class Recognizer:
         events = self.flush()
         self.framing.reset()
         self.network.reset()
-        self._tuner.reset()
         self.at, self.posterior = 0, None
         return events
 
-    def _tuned(self, event: Event) -> Event:
+    def _tuned(self, event: Event, rotation: NDArray[np.complex64]) -> Event:
         """A NoteOn with its deviation."""
-        return replace(event, cents=self._tuner.cents(event.pitch)) if isinstance(event, NoteOn) else event
+        return replace(event, cents=self._tuner.cents(rotation, event.pitch)) if isinstance(event, NoteOn) else event

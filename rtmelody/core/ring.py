@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 class Ring:
     """Samples on their way from the callback to the recognizer.
 
-    The writer moves only `_written`, the reader only `_read`; both count samples for ever, so neither needs a lock. `write` copies
-    and counts, and does nothing else: it is safe in a PortAudio callback.
+    The writer moves only `_written`, the reader only `_read`; both count samples for ever, so neither needs a lock. `write`
+    copies and counts, and does nothing else: it is safe in a PortAudio callback.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -35,6 +35,6 @@ class Ring:
         size, written = self._buffer.size, self._written
         place, count = self._read % size, written - self._read
         head = min(count, size - place)
-        block = np.concatenate((self._buffer[place : place + head], self._buffer[: count - head]))
+        block: NDArray[np.float32] = np.concatenate((self._buffer[place : place + head], self._buffer[: count - head]))
         self._read = written
         return block

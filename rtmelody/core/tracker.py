@@ -81,8 +81,8 @@ TRANSITIONS: dict[tuple[State, Signal], _Row] = {
 class Tracker:
     """Debounces posteriors into notes, one at a time.
 
-    Guarantees, whatever the posteriors: events come in the order of their samples; every NoteOn gets exactly one NoteOff, at the
-    latest at `finish`; a pitch is not repeated within the refractory time, unless another came between (a trill).
+    Guarantees, whatever the posteriors: events come in the order of their samples; every NoteOn gets exactly one NoteOff, at
+    the latest at `finish`; no pitch is repeated within the refractory time, unless another came between (a trill).
     """
 
     def __init__(self, thresholds: Thresholds, lowest_pitch: int, hop: int, sample_rate: float) -> None:
@@ -122,8 +122,8 @@ class Tracker:
 
     def finish(self, at: int) -> list[Event]:
         """End whatever sounds, at sample `at`, and forget everything else."""
-        events: list[Event] = [] if self._note is None else [NoteOff(at, self._lowest + self._note)]
-        self.state, self._note, self._last, self._candidate = State.SILENT, None, None, None
+        events = self._note_off(at)
+        self.state, self._last, self._candidate = State.SILENT, None, None
         self._evidence, self._age, self._unheard, self._armed = 0.0, 0, 0, False
         return events
 
@@ -132,14 +132,14 @@ class Tracker:
         self._age += 1
         if self._note is None:
             return
-        heard = posterior.classes[self._note] >= self._thresholds.off_probability and posterior.level_db >= self._thresholds.gate_db
-        self._unheard = 0 if heard else self._unheard + 1
+        heard = posterior.classes[self._note] >= self._thresholds.off_probability
+        self._unheard = 0 if heard and self._open(posterior) else self._unheard + 1
         if posterior.onset[self._note] < self._thresholds.strike / 2:
             self._armed = True
 
     def _signal(self, posterior: Posterior, best: int) -> Signal:
         settled = self._note is None or self._age >= self._minimum
-        probable = posterior.classes[best] >= self._thresholds.on_probability and posterior.level_db >= self._thresholds.gate_db
+        probable = posterior.classes[best] >= self._thresholds.on_probability and self._open(posterior)
         if self._note is not None and self._unheard == 0 and self._struck_again(posterior):
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
@@ -150,6 +150,10 @@ class Tracker:
         if rival:
             return Signal.RIVAL
         return Signal.HELD if self._note is not None and self._unheard == 0 else Signal.QUIET
+
+    def _open(self, posterior: Posterior) -> bool:
+        """Whether it is loud enough for anything to be heard."""
+        return posterior.level_db >= self._thresholds.gate_db
 
     def _struck_again(self, posterior: Posterior) -> bool:
         """Whether the sounding note was attacked anew."""
@@ -169,17 +173,16 @@ class Tracker:
         elif action is Action.DROP:
             self._candidate = None
         elif action is Action.OFF:
-            return [self._note_off(posterior)]
+            return self._note_off(posterior.at)
         elif action is Action.ON:
             return [self._note_on(posterior, best, self._nominated_at)]
-        elif action is Action.AGAIN:
+        elif action is Action.AGAIN and self._last is not None:
             return [self._note_on(posterior, self._last, posterior.at)]
         return []
 
-    def _note_off(self, posterior: Posterior) -> NoteOff:
-        off = NoteOff(posterior.at, self._lowest + self._note)
-        self._note = None
-        return off
+    def _note_off(self, at: int) -> list[Event]:
+        ended, self._note = self._note, None
+        return [] if ended is None else [NoteOff(at, self._lowest + ended)]
 
     def _note_on(self, posterior: Posterior, note: int, noticed_at: int) -> NoteOn:
         """Begin a note that the network first noticed at sample `noticed_at`."""

@@ -1,4 +1,8 @@
-"""How far a note is from its pitch, in cents, from the phase advance of the resonators that hear it."""
+"""How far a note is from its pitch, in cents, from the phase advance of the resonators that hear its partials.
+
+A resonator's phase advances by 2 pi f · hop for the frequency f that it hears, not for the one that it is tuned to; within a
+bin the two are so near that the missing whole turns are known (the phase vocoder's estimate: Flanagan & Golden 1966).
+"""
 
 import math
 
@@ -7,54 +11,45 @@ from numpy.typing import NDArray
 
 from rtmelody.core.framing import Framing
 
-HARMONICS = (1, 2, 3, 4)
-CENTS_RANGE = 100.0
+PARTIALS = (1, 2, 3, 4)  # higher ones are inharmonic: on a piano's fourth partial 5 cents, on its eighth 20
+REACH = 0.75  # semitones from a partial to the bins that may hear it
+WIDEST_CENTS = 60.0  # further away another note captured the bin
+DECISION_S = 0.020  # a note is named about this long after its onset
 
 
 class Tuner:
-    """Averages phase advances over the last hops and reads deviations from them.
+    """Reads deviations from the phase advances of a single hop: longer averages would remember the note before."""
 
-    A resonator's phase advances by 2 pi f · hop for the frequency f that it hears, not for the one it is tuned to; within a bin
-    the two are so near that the missing whole turns are known (the phase vocoder's estimate: Flanagan & Golden 1966).
-    """
-
-    def __init__(self, framing: Framing, memory_s: float = 0.020) -> None:
-        """Average over about `memory_s` seconds."""
-        self._framing = framing
+    def __init__(self, framing: Framing) -> None:
+        """Read from this bank."""
         self._hop_s = framing.hop / framing.sample_rate
-        self._keep = np.float32(math.exp(-self._hop_s / memory_s))
+        self._frequencies = framing.frequencies
         self._pitches = framing.front_end.pitches()
-        self.reset()
+        # How much of a bin's answer to a new tone is there at the decision, the rest being the last note: two one-pole stages
+        # in a row answer with 1 - (1 + x) e^-x. Squared twice, since a bin that is half settled is worth much less than half.
+        x = framing.decay * framing.sample_rate * DECISION_S
+        self._trust = (1.0 - (1.0 + x) * np.exp(-x)) ** 4
 
-    def reset(self) -> None:
-        """Forget everything heard so far."""
-        self._rotation = np.zeros(self._framing.front_end.bins, np.complex64)
-
-    def hear(self, rotation: NDArray[np.complex64]) -> None:
-        """Take in the phase advances of one hop [bins] (see `Frames`)."""
-        self._rotation *= self._keep
-        self._rotation += rotation
-
-    def cents(self, pitch: int) -> float:
-        """Deviation of what sounds near `pitch` and its harmonics from it, -100…100; 0 if nothing does."""
+    def cents(self, rotation: NDArray[np.complex64], pitch: int) -> float:
+        """Deviation (-60…60) from `pitch` of what sounds there, given a hop's rotations [bins]; 0 if nothing does."""
         total, weight = 0.0, 0.0
-        for harmonic in HARMONICS:
-            deviation, power = self._partial(pitch + 12.0 * math.log2(harmonic), harmonic)
-            total += power * deviation
-            weight += power
-        return float(np.clip(total / weight, -CENTS_RANGE, CENTS_RANGE)) if weight > 0.0 else 0.0
+        for partial in PARTIALS:
+            deviation, trust = self._partial(rotation, pitch + 12.0 * math.log2(partial))
+            # In cents, the n-th partial is n times as exact as the first.
+            total += trust * partial * deviation
+            weight += trust * partial
+        return total / weight if weight > 0.0 else 0.0
 
-    def _partial(self, pitch: float, harmonic: int) -> tuple[float, float]:
+    def _partial(self, rotation: NDArray[np.complex64], pitch: float) -> tuple[float, float]:
         """Deviation in cents and weight of the partial at a fractional pitch."""
-        near = np.flatnonzero(np.abs(self._pitches - pitch) <= 0.75)
+        near = np.flatnonzero(np.abs(self._pitches - pitch) <= REACH)
         if len(near) == 0:
             return 0.0, 0.0
-        loudest = near[np.abs(self._rotation[near]).argmax()]
-        nominal = self._framing.frequencies[loudest]
-        turns = float(np.angle(self._rotation[loudest])) / (2 * math.pi) - nominal * self._hop_s
-        frequency = nominal + (turns - round(turns)) / self._hop_s
-        expected = self._framing.frequencies[0] * 2.0 ** ((pitch - self._pitches[0]) / 12.0)
-        if frequency <= 0.0 or not 0.94 < frequency / expected < 1.06:
-            return 0.0, 0.0  # another partial captured the bin
-        # A high partial tells the deviation in cents more finely than a low one, in proportion to its number.
-        return 1200.0 * math.log2(frequency / expected), float(np.abs(self._rotation[loudest])) * harmonic
+        loudest = near[np.abs(rotation[near]).argmax()]
+        nominal = self._frequencies[loudest]
+        turns = float(np.angle(rotation[loudest])) / (2 * math.pi) - nominal * self._hop_s
+        frequency = max(1.0, nominal + (turns - round(turns)) / self._hop_s)
+        deviation = 1200.0 * math.log2(frequency / nominal) + 100.0 * (self._pitches[loudest] - pitch)
+        if abs(deviation) > WIDEST_CENTS:
+            return 0.0, 0.0
+        return deviation, float(np.abs(rotation[loudest])) * self._trust[loudest]

@@ -1,0 +1,1 @@
+"""The edges, one vendor a file."""

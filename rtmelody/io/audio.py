@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -99,10 +100,9 @@ class Microphone:
 def _sounddevice() -> ModuleType:
     """The package, which fails to import where PortAudio is missing."""
     try:
-        import sounddevice
+        return import_module("sounddevice")
     except OSError as error:
         raise AudioDeviceError("PortAudio is missing: install it (Debian: `apt install libportaudio2`).") from error
-    return sounddevice
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def write_whole(path: Path, content: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             Path(unfinished).chmod(0o666 & ~_umask())
-            os.replace(unfinished, path)
+            Path(unfinished).replace(path)
         except BaseException:
             Path(unfinished).unlink(missing_ok=True)
             raise

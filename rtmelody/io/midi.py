@@ -7,6 +7,7 @@ from rtmelody.config import Midi
 from rtmelody.errors import MidiError
 from rtmelody.events import Event, NoteOn
 
+HIGHEST_PITCH = 127
 RELEASE_VELOCITY = 64  # what MIDI 1.0 asks of senders that do not measure it
 
 
@@ -24,7 +25,7 @@ class MidiPort:
     def send(self, event: Event) -> None:
         """Send a note event; a pitch that transposition pushes out of 0…127 is left out."""
         pitch = event.pitch + self._settings.transpose
-        if not 0 <= pitch <= 127:
+        if not 0 <= pitch <= HIGHEST_PITCH:
             return
         channel = self._settings.channel - 1
         if isinstance(event, NoteOn):

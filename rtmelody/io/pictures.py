@@ -53,16 +53,17 @@ def _draw_spectrum(axes: Any, samples: NDArray[np.float32], sample_rate: float, 
     level = (frames.features[:, :bins] - 1.0) * framing.front_end.range_db / 2 + frames.level_db[:, None]
     stride = max(1, len(level) // 4000)
     pitches = framing.front_end.pitches()
-    axes.imshow(
-        level[::stride].T, origin="lower", aspect="auto", cmap="Greys", vmin=level.max(initial=-60.0) - 60, vmax=level.max(initial=0.0),
-        extent=(0, length, pitches[0] - 0.25, pitches[-1] + 0.25), interpolation="nearest",
-    )  # fmt: skip
+    loudest = level.max(initial=-60.0)
+    extent = (0, length, pitches[0] - 0.25, pitches[-1] + 0.25)
+    axes.imshow(level[::stride].T, origin="lower", aspect="auto", cmap="Greys", vmin=loudest - 60, vmax=loudest, extent=extent)
 
 
 def _draw_notes(axes: Any, notes: list[Note]) -> None:
     """Bars from onset to offset, with a mark where the note was announced."""
     for note in notes:
-        axes.plot((note.onset, note.offset), (note.midi, note.midi), color="tab:orange", lw=5, alpha=0.75, solid_capstyle="butt")
+        axes.plot(
+            (note.onset, note.offset), (note.midi, note.midi), color="tab:orange", lw=5, alpha=0.75, solid_capstyle="butt"
+        )
         axes.plot(note.emitted_at, note.midi, marker="|", color="tab:blue", markersize=11, markeredgewidth=2)
         axes.annotate(note_name(note.midi), (note.onset, note.midi + 1.3), fontsize=7, color="tab:red")
     if notes:

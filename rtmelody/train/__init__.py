@@ -1,0 +1,1 @@
+"""Making the model: sounds, examples, network, fit, export, evaluation."""

@@ -17,7 +17,30 @@ Audio = NDArray[np.float32]
 
 LANGUAGES = ("en-gb", "en-us", "de", "fr", "es", "it", "pt", "nl", "sv", "pl")
 HELD_OUT_LANGUAGES = ("ru", "hu", "fi", "da", "cs", "el")  # for evaluation
-SYLLABLES = "ba de ki lo mu na pe ri so tu va we za cho shi fla gre tro ban ken lis mor".split()
+SYLLABLES = [
+    "ba",
+    "de",
+    "ki",
+    "lo",
+    "mu",
+    "na",
+    "pe",
+    "ri",
+    "so",
+    "tu",
+    "va",
+    "we",
+    "za",
+    "cho",
+    "shi",
+    "fla",
+    "gre",
+    "tro",
+    "ban",
+    "ken",
+    "lis",
+    "mor",
+]
 
 
 def augment(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble: list[Audio], rooms: list[Audio]) -> Audio:
@@ -94,7 +117,9 @@ def make_rooms(folder: Path, count: int, seed: int) -> Iterator[str]:
             continue
         rng = np.random.default_rng((seed, number))
         size = rng.uniform((2.5, 2.5, 2.3), (10.0, 8.0, 4.0))
-        reverberation = rng.uniform(0.15, min(1.0, 0.35 + 0.01 * np.prod(size)))
+        surface = 2 * (size[0] * size[1] + size[0] * size[2] + size[1] * size[2])
+        shortest = 1.2 * 0.161 * np.prod(size) / surface  # Sabine's formula, with walls that absorb five sixths
+        reverberation = rng.uniform(shortest, 1.0)
         absorption, order = pyroomacoustics.inverse_sabine(reverberation, size)
         room = pyroomacoustics.ShoeBox(
             size, fs=RATE, materials=pyroomacoustics.Material(min(absorption, 0.95)), max_order=min(order, 14)

@@ -5,7 +5,6 @@ from typing import Any
 
 from rtmelody.train.evaluate import Table
 
-
 COLUMNS = {
     "f1": "F1 (100 ms)", "precision": "precision", "recall": "recall", "exact": "whole melodies",
     "latency_p50_ms": "p50 (ms)", "latency_p90_ms": "p90 (ms)",
@@ -13,23 +12,25 @@ COLUMNS = {
 
 TEXT = """# Model card: {name}
 
-A pitch-wise LSTM: one small recurrent network whose weights {pitches} pitches (MIDI {lowest} to {highest}) share, over a bank of complex
-resonators; {parameters:,} parameters, int8 weights. Per hop of {hop_ms:g} ms it gives a probability for every pitch and for silence, and the
-probability that a pitch was struck just now. Monophonic: of several notes at once it names one.
+A pitch-wise LSTM: one small recurrent network whose weights {pitches} pitches (MIDI {lowest} to {highest}) share, over a bank
+of complex resonators; {parameters:,} parameters, int8 weights. Per hop of {hop_ms:g} ms it gives a probability for every pitch
+and for silence, and the probability that a pitch was struck just now. Monophonic: of several notes at once it names one.
 
-Made by `rtmelody train` (commit {commit}): {hours:.1f} h of audio, {visits} visits to shards of {shard_minutes:.1f} minutes, last loss {loss:.3f}.
+Made by `rtmelody train` (commit {commit}): {hours:.1f} h of audio, {visits} visits to shards of {shard_minutes:.1f} minutes,
+last loss {loss:.3f}.
 
 ## How well it works
 
-On a soundfont that training never heard ({held_out}): ten random melodies of eight notes (150 to 500 ms, within two octaves) on each of
-eight instruments. A note is right if its pitch is and it was *emitted* within 100 ms of the true note-on; nothing is back-dated.
+On a soundfont that training never heard ({held_out}): ten random melodies of eight notes (150 to 500 ms, within two octaves) on
+each of eight instruments. A note is right if its pitch is and it was *emitted* within 100 ms of the true note-on; nothing is
+back-dated.
 
 {tables}
 
 ## Labels
 
-A note counts from the moment its own envelope comes within 18 dB of its early maximum, until its release has faded by 14 dB or its
-decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a third.
+A note counts from the moment its own envelope comes within 18 dB of its early maximum, until its release has faded by 14 dB or
+its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a third.
 
 ## Limits
 
@@ -46,7 +47,7 @@ decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of a no
 
 def write_card(folder: Path, facts: dict[str, Any], results: Table, sources: list[Path]) -> None:
     """Write MODEL_CARD.md; `facts` fills the text, `sources` are the folders whose licences it must carry."""
-    tables = "\n\n".join(f"### {condition.capitalize()}\n\n{_table(groups)}" for condition, groups in results.items())
+    tables = "\n\n".join(f"### {condition[0].upper()}{condition[1:]}\n\n{_table(groups)}" for condition, groups in results.items())
     card = TEXT.format(**facts, name=folder.name, tables=tables, sources=_sources(sources))
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 

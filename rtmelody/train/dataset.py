@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ CLIPS_PER_SHARD = 128
 ONSET_HOPS = 8  # for this long after its attack a note counts as struck
 
 Arrays = dict[str, NDArray]
+
+_worker: list[Any] = []  # what `example` needs besides the generator; filled once in every worker process
 
 
 def example(rng: np.random.Generator, sources: Sources, front_end: FrontEnd, shape: Shape) -> Arrays:
@@ -53,7 +56,9 @@ def _clip(rng: np.random.Generator, sources: Sources, shape: Shape) -> Clip:
     return play(rng, melody, library, random_manner(rng), CLIP_S)
 
 
-def make_shards(folders: list[Path], out: Path, shards: int, seed: int, front_end: FrontEnd, shape: Shape, jobs: int) -> Iterator[Path]:
+def make_shards(
+    folders: list[Path], out: Path, shards: int, seed: int, front_end: FrontEnd, shape: Shape, jobs: int
+) -> Iterator[Path]:
     """Write the shards that are missing, in parallel, yielding each as it is complete."""
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"shard-{number:04d}.npz" for number in range(shards)]
@@ -71,8 +76,7 @@ def load_shard(path: Path) -> Arrays:
 
 def _open_sources(folders: list[Path], front_end: FrontEnd, shape: Shape) -> None:
     """What every worker process keeps."""
-    global _worker
-    _worker = (load_sources(folders), front_end, shape)
+    _worker.extend((load_sources(folders), front_end, shape))
 
 
 def _make_shard(task: tuple[int, int, Path]) -> Path:

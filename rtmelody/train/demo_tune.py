@@ -45,7 +45,8 @@ def main(notes: Path, out: Path) -> None:
     rng = np.random.default_rng(SEED)
     melodies = _planned(rng)
     seconds = max(note.start + note.duration for melody in melodies.values() for note in melody) + 1.0
-    audio = sum(play(rng, melody, load_library(notes / name), PLAIN, seconds).audio for name, melody in melodies.items())
+    clips = [play(rng, melody, load_library(notes / name), PLAIN, seconds).audio for name, melody in melodies.items()]
+    audio = np.sum(clips, axis=0)
     with TemporaryDirectory() as rooms:
         list(make_rooms(Path(rooms), 1, SEED))
         audio = in_room(audio, read_audio(Path(rooms, "shoebox-000.flac")))
@@ -61,7 +62,8 @@ def main(notes: Path, out: Path) -> None:
 
 def _planned(rng: np.random.Generator) -> dict[str, list[Planned]]:
     """The phrases one after another, with a player's small liberties."""
-    clock, melodies = 0.4, {}
+    clock = 0.4
+    melodies: dict[str, list[Planned]] = {}
     for name, phrase in PHRASES.items():
         melodies[name] = []
         for pitch, beats in phrase:

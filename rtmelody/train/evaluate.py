@@ -153,9 +153,7 @@ def _random_melody(rng: np.random.Generator, lowest: int, highest: int) -> NDArr
     return np.array(rows)
 
 
-def _perform(
-    soundfont: Path, program: int, truth: NDArray[np.float64], velocities: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def _perform(soundfont: Path, program: int, truth: NDArray[np.float64], velocities: NDArray[np.int64]) -> NDArray[np.float32]:
     """Render a melody, with half a second to ring out."""
     tempo_ticks = 960  # a second, at mido's default of 480 ticks a beat and 120 beats a minute
     messages = [(0.0, mido.Message("program_change", program=program))]

@@ -4,8 +4,8 @@ Runs in a process of its own (`python -m rtmelody.train.export`), because Keras 
 TensorFlow, training runs on JAX.
 
 Quantized are the weights, to int8 with one scale a tensor, which the runtime turns back into floats once, when it loads. The
-usual dynamic-range scheme quantizes activations as well: with a row a pitch that costs 2.8 times the time on tflite-runtime 2.14
-(642 against 231 microseconds a step, two cores under load) and gains nothing on LiteRT.
+usual dynamic-range scheme quantizes activations as well: with a row a pitch that costs 2.8 times the time on tflite-runtime
+2.14 (642 against 231 microseconds a step, on a loaded machine) and gains nothing on LiteRT.
 """
 
 import hashlib

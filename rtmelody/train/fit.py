@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from rtmelody.core.framing import FrontEnd
+from rtmelody.errors import TrainingError
 from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, Arrays, load_shard
 from rtmelody.train.network import PitchwiseLSTM
 from rtmelody.train.shape import Shape
@@ -26,14 +27,15 @@ def fit(
     keras.utils.set_random_seed(seed)
     model = compiled(front_end, shape, visits * CLIPS_PER_SHARD // BATCH)
     order = _order(len(shards), visits, seed)
-    done, loss = _restore(model, checkpoint)
+    plan = np.array([len(shards), visits, seed])
+    done, loss = _restore(model, checkpoint, plan)
     for _ in range(done):
         yield model, loss
     for visit in range(done, visits):
         inputs, targets, certainty = batches(load_shard(shards[order[visit]]), shape)
         history = model.fit(inputs, targets, sample_weight=certainty, batch_size=BATCH, verbose=0)
         loss = float(history.history["loss"][-1])
-        _save(model, checkpoint, visit + 1, loss)
+        _save(model, checkpoint, plan, visit + 1, loss)
         yield model, loss
 
 
@@ -87,17 +89,24 @@ def _variables(model: PitchwiseLSTM) -> list[keras.Variable]:
     return model.variables + model.optimizer.variables
 
 
-def _save(model: PitchwiseLSTM, checkpoint: Path, visits: int, loss: float) -> None:
+def _save(model: PitchwiseLSTM, checkpoint: Path, plan: np.ndarray, visits: int, loss: float) -> None:
     unfinished = checkpoint.with_suffix(".tmp.npz")
-    np.savez(unfinished, *[np.asarray(variable) for variable in _variables(model)], visits=visits, loss=loss)
+    np.savez(unfinished, *[np.asarray(variable) for variable in _variables(model)], plan=plan, visits=visits, loss=loss)
     unfinished.rename(checkpoint)
 
 
-def _restore(model: PitchwiseLSTM, checkpoint: Path) -> tuple[int, float]:
-    """Load a checkpoint, if there is one; how many visits it has behind it, and its loss."""
+def _restore(model: PitchwiseLSTM, checkpoint: Path, plan: np.ndarray) -> tuple[int, float]:
+    """Load a checkpoint, if there is one; how many visits it has behind it, and its loss.
+
+    Raises TrainingError if it belongs to another plan, whose schedule and order it could not go on with.
+    """
     if not checkpoint.exists():
         return 0, float("nan")
     with np.load(checkpoint) as saved:
+        if not np.array_equal(saved["plan"], plan):
+            raise TrainingError(
+                f"{checkpoint} belongs to a training of other length or seed: delete it, or choose another --work."
+            )
         for number, variable in enumerate(_variables(model)):
             variable.assign(saved[f"arr_{number}"])
         return int(saved["visits"]), float(saved["loss"])

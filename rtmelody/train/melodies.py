@@ -57,7 +57,9 @@ def _random_walk(rng: np.random.Generator, lowest: int, highest: int, length: in
     steps = []
     for _ in range(length):
         steps.append((pitch, float(rng.choice((0.25, 0.5, 0.5, 1.0, 1.0, 1.5)))))
-        move = rng.choice((0, rng.integers(-3, 4), rng.integers(-9, 10), rng.choice((-12, 12)), 99), p=(0.14, 0.4, 0.3, 0.06, 0.1))
+        move = rng.choice(
+            (0, rng.integers(-3, 4), rng.integers(-9, 10), rng.choice((-12, 12)), 99), p=(0.14, 0.4, 0.3, 0.06, 0.1)
+        )
         pitch = int(rng.integers(lowest, highest + 1)) if move == 99 else _fold(pitch + int(move), lowest, highest)
     return steps
 
@@ -72,7 +74,13 @@ def _folk_like(rng: np.random.Generator, lowest: int, highest: int) -> list[tupl
     for _ in range(30):
         for beats in RHYTHMS[rng.integers(len(RHYTHMS))]:
             steps.append((ladder[place], beats))
-            place = int(np.clip(place + rng.choice((-4, -2, -1, 0, 1, 2, 4), p=(0.06, 0.14, 0.28, 0.1, 0.24, 0.12, 0.06)), 0, len(ladder) - 1))
+            place = int(
+                np.clip(
+                    place + rng.choice((-4, -2, -1, 0, 1, 2, 4), p=(0.06, 0.14, 0.28, 0.1, 0.24, 0.12, 0.06)),
+                    0,
+                    len(ladder) - 1,
+                )
+            )
     return steps
 
 

@@ -1,8 +1,9 @@
 """The network in Keras: one small LSTM whose weights all pitches share.
 
 A melody a semitone higher is then nothing new, which makes it economical with data (pitch-wise LSTMs: Kwon et al., 2024).
-Per pitch: a stack of the bins (level and rise) around its harmonics -> dense -> a look at harmonically related pitches -> LSTM -> another look
--> one logit for "this pitch sounds" and one for "it was struck just now". A last class, silence, sees all pitches at once.
+Per pitch: a stack of the bins (level and rise) around its harmonics -> dense -> a look at harmonically related pitches ->
+LSTM -> another look -> one logit for "this pitch sounds" and one for "it was struck just now". A last class, silence, sees all
+pitches at once.
 """
 
 from typing import Any
@@ -48,9 +49,7 @@ class PitchwiseLSTM(keras.Model):
         self.tell_before = keras.layers.Dense(shape.shared, name="tell_before")
         self.relate_before = keras.layers.Dense(units, activation="relu", name="relate_before")
         self.gates_input = keras.layers.Dense(4 * units, name="gates_input")
-        self.gates_state = keras.layers.Dense(
-            4 * units, use_bias=False, kernel_initializer="orthogonal", name="gates_state"
-        )
+        self.gates_state = keras.layers.Dense(4 * units, use_bias=False, kernel_initializer="orthogonal", name="gates_state")
         self.tell_after = keras.layers.Dense(shape.shared, name="tell_after")
         self.relate_after = keras.layers.Dense(units, activation="relu", name="relate_after")
         self.heads = keras.layers.Dense(2, name="heads")

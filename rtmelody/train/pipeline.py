@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,18 @@ class Pipeline:
         self._export()
         results = self._evaluate(held_out, melodies)
         facts = {
-            "commit": _commit(), "hours": len(shards) * SHARD_HOURS, "visits": visits, "shard_minutes": SHARD_HOURS * 60, "loss": loss,
-            "parameters": parameters, "held_out": held_out.stem, "pitches": self.shape.pitches, "lowest": self.shape.lowest_pitch,
-            "highest": self.shape.highest_pitch, "hop_ms": 1000 * self.front_end.hop_s,
-        }  # fmt: skip
+            "commit": _commit(),
+            "hours": len(shards) * SHARD_HOURS,
+            "visits": visits,
+            "shard_minutes": SHARD_HOURS * 60,
+            "loss": loss,
+            "parameters": parameters,
+            "held_out": held_out.stem,
+            "pitches": self.shape.pitches,
+            "lowest": self.shape.lowest_pitch,
+            "highest": self.shape.highest_pitch,
+            "hop_ms": 1000 * self.front_end.hop_s,
+        }
         write_card(self.output, facts, results, self._folders())
 
     def _folders(self) -> list[Path]:
@@ -87,7 +95,7 @@ class Pipeline:
 
     def _export(self) -> None:
         """In a process of its own, see `rtmelody.train.export`."""
-        command = [sys.executable, "-m", "rtmelody.train.export", self.work / "weights.npz", self.output, _commit()]
+        command = [sys.executable, "-m", "rtmelody.train.export", str(self.work / "weights.npz"), str(self.output), _commit()]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise TrainingError(f"The export failed: {result.stderr.strip().splitlines()[-1]}")

@@ -17,6 +17,8 @@ RELEASED_DB = -14.0  # a released note is over when it has faded by this much
 FADED_DB = -42.0  # so is a plucked one whose decay has come this far
 EARLY_S = 0.25  # the attack's maximum lies within this time
 
+Audio = NDArray[np.float32]
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -101,7 +103,7 @@ def silence(seconds: float) -> Clip:
     return Clip(np.zeros(hops * ENVELOPE_HOP, np.float32), nothing, nothing, np.ones(hops, np.float32))
 
 
-def _sound(rng: np.random.Generator, note: Planned, previous: int | None, sample: Sample, manner: Manner) -> NDArray[np.float32]:
+def _sound(rng: np.random.Generator, note: Planned, previous: int | None, sample: Sample, manner: Manner) -> Audio:
     """One note: the sample read at a moving rate, faded after note-off."""
     length = round((note.duration + 5 * manner.release_s) * RATE)
     time = np.arange(length) / RATE

@@ -1,0 +1,162 @@
+"""The command line as a user meets it: real files, exit codes, no traceback."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+from conftest import DATA, ROOT, piano_like
+
+MAJOR = (60, 62, 64, 65)
+
+
+def rtmelody(*arguments, input=None, cwd=None, **environment):  # noqa: A002 (subprocess's word)
+    return subprocess.run(
+        [sys.executable, "-m", "rtmelody", *map(str, arguments)],
+        input=input, capture_output=True, cwd=cwd, env=os.environ | environment, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def refused(result, code, *words):
+    """One sentence, the right exit code, no traceback."""
+    message = result.stderr.decode()
+    assert result.returncode == code, message
+    assert "Traceback" not in message
+    lines = [line for line in message.splitlines() if line.startswith("rtmelody: ")]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), message
+
+
+@pytest.fixture(scope="module")
+def scale(tmp_path_factory):
+    """Four notes as a stereo WAV at 44.1 kHz."""
+    rate = 44_100
+    notes = [piano_like(440 * 2 ** ((pitch - 69) / 12), 0.4, rate) for pitch in MAJOR]
+    samples = np.concatenate((np.zeros(rate // 4, np.float32), *notes))
+    path = tmp_path_factory.mktemp("audio") / "scale.wav"
+    soundfile.write(path, np.column_stack((samples, samples)), rate)
+    return path
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys\nfrom rtmelody.cli.main import cli\ntry: cli(['--help'])\nexcept SystemExit: pass\n"
+    code += "heavy = {'numpy', 'numba', 'tflite_runtime', 'ai_edge_litert', 'rich'} & set(sys.modules)\nassert not heavy, heavy"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"transcribe" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["demo", "transcribe", "listen", "devices", "config", "train"])
+def test_every_verb_explains_itself(verb):
+    result = rtmelody(verb, "--help")
+    assert result.returncode == 0
+    assert b"Usage:" in result.stdout
+
+
+def test_transcribe_to_midi(scale, tmp_path):
+    result = rtmelody("transcribe", scale, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr.decode()
+    played = [message.note for message in mido.MidiFile(tmp_path / "scale.mid") if message.type == "note_on"]
+    assert played == list(MAJOR)
+
+
+def test_transcribe_standard_input_to_standard_output(scale):
+    result = rtmelody("transcribe", "-", "-o", "-", "--format", "jsonl", input=scale.read_bytes())
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["midi"] for row in rows] == list(MAJOR)
+    for row, onset in zip(rows, (0.25, 0.65, 1.05, 1.45), strict=True):
+        assert abs(row["onset"] - onset) < 0.03
+        assert 0 < row["emitted_at"] - onset < 0.08
+        assert row["onset"] < row["emitted_at"] < row["offset"]
+        assert abs(row["cents"]) < 20
+
+
+def test_transcribe_many_into_a_folder_with_one_bad(scale, tmp_path):
+    shutil.copy(scale, tmp_path / "good.wav")
+    (tmp_path / "bad.wav").write_text("no sound")
+    result = rtmelody("transcribe", tmp_path / "bad.wav", tmp_path / "good.wav", "-o", tmp_path / "out", "--format", "csv")
+    refused(result, 5, "bad.wav", "not audio")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.csv"]
+
+
+def test_transcribe_plots(scale, tmp_path):
+    result = rtmelody("transcribe", scale, "-o", tmp_path / "x.jsonl", "--plot", tmp_path / "x.png")
+    assert result.returncode == 0, result.stderr.decode()
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "x.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "nan", "cut"])
+def test_bad_audio(kind, tmp_path):
+    path = tmp_path / "bad.wav"
+    if kind == "empty":
+        path.touch()
+    elif kind != "missing":
+        samples = np.full(44_100, np.nan if kind == "nan" else 0.1)
+        soundfile.write(path, samples, 44_100, subtype="FLOAT")
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:50_000])
+    refused(rtmelody("transcribe", path, cwd=tmp_path), 5, "bad.wav")
+    assert not list(tmp_path.glob("*.mid"))
+
+
+def test_same_names_are_not_overwritten(scale, tmp_path):
+    (tmp_path / "sub").mkdir()
+    other = shutil.copy(scale, tmp_path / "sub" / "scale.wav")
+    refused(rtmelody("transcribe", scale, other, cwd=tmp_path), 8, "same name")
+
+
+def test_output_nowhere(scale, tmp_path):
+    refused(rtmelody("transcribe", scale, "-o", tmp_path / "none" / "x.mid"), 8, "No such file")
+
+
+def test_bad_config(tmp_path):
+    (tmp_path / "c.yaml").write_text("trackr: {}\n")
+    refused(rtmelody("config", "--config", tmp_path / "c.yaml"), 3, "trackr")
+    refused(rtmelody("transcribe", "x.wav", "--config", tmp_path / "c.yaml"), 3, "trackr")
+
+
+def test_config_prints_what_it_reads(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(rtmelody("config").stdout)
+    assert rtmelody("config", "--config", tmp_path / "c.yaml", "--check").returncode == 0
+    assert json.loads(rtmelody("config", "--config", ROOT / "config.yaml", "--json").stdout)["midi"]["port"] == "rtmelody"
+
+
+def test_bad_model(tmp_path):
+    (tmp_path / "c.yaml").write_text("model: nowhere\n")
+    refused(rtmelody("demo", "--config", tmp_path / "c.yaml"), 4, "nowhere")
+
+
+def test_no_such_device():
+    refused(rtmelody("listen", "--no-midi", "--device", "no such device", JACK_NO_START_SERVER="1"), 6, "rtmelody devices")
+
+
+def test_bad_option():
+    refused(rtmelody("listen", "--rate", "12", "--no-midi"), 3, "sample_rate")
+
+
+def test_no_portaudio(tmp_path):
+    """A sounddevice that finds no PortAudio raises OSError when it is imported."""
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    refused(rtmelody("devices", PYTHONPATH=str(tmp_path)), 6, "libportaudio2")
+
+
+def test_demo(tmp_path):
+    result = rtmelody("demo", "--pace", 8, "-o", tmp_path)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"0 overflows" in result.stdout
+    played = [message.note for message in mido.MidiFile(tmp_path / "demo.mid") if message.type == "note_on"]
+    truth = [int(line.split("\t")[2]) for line in (DATA / "demo.tsv").read_text().splitlines()[1:]]
+    assert abs(len(played) - len(truth)) <= 3
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_refuses_its_test_soundfont(tmp_path):
+    font = tmp_path / "font.sf2"
+    font.touch()
+    refused(rtmelody("train", "--soundfont", font, "--held-out", font, "--work", tmp_path / "w"), 9, "held-out")

@@ -1,0 +1,28 @@
+"""The README says what is so."""
+
+import json
+import re
+
+from conftest import ROOT
+
+from benchmarks.readme import with_figures
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_figures_are_those_of_the_committed_result():
+    result = json.loads((ROOT / "benchmarks" / "results" / "main.json").read_text(encoding="utf-8"))
+    assert with_figures(README, result) == README
+
+
+def test_tree_names_every_module():
+    tree = re.search(r"```\nrtmelody/\n(.*?)```", README, re.DOTALL)[1]
+    for path in (ROOT / "rtmelody").rglob("*.py"):
+        name = path.relative_to(ROOT / "rtmelody").as_posix()
+        if not name.endswith("__init__.py") and not name.startswith("cli/") and name != "__main__.py":
+            assert re.search(rf"^  {name} ", tree, re.MULTILINE), name
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

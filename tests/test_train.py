@@ -1,0 +1,128 @@
+"""Training: labels that follow what is heard, examples that a seed repeats, and a whole small training that survives a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import needs
+
+from rtmelody.core.framing import FrontEnd
+from rtmelody.core.network import Network
+from rtmelody.errors import TrainingError
+from rtmelody.train import evaluate
+from rtmelody.train.augment import make_rooms
+from rtmelody.train.dataset import example
+from rtmelody.train.melodies import Planned, compose
+from rtmelody.train.render import Manner, play
+from rtmelody.train.shape import Shape
+from rtmelody.train.sources import RATE, Library, Sample, envelope, load_sources, synthesize_libraries
+
+PLAIN = Manner(detune=0, jitter=0, vibrato_rate=5, vibrato_depth=0, glide_s=0, release_s=0.02)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """A sources folder of synthetic notes and rooms."""
+    folder = tmp_path_factory.mktemp("sounds")
+    list(synthesize_libraries(folder / "notes", 2, seed=1))
+    list(make_rooms(folder / "rooms", 2, seed=1))
+    return folder
+
+
+def test_melodies_keep_to_their_range_and_time():
+    for seed in range(200):
+        notes = compose(np.random.default_rng(seed), 3.0, 50, 65, [])
+        assert all(50 <= note.pitch <= 65 and 0 <= note.start < 3.0 and note.duration >= 0.05 for note in notes)
+
+
+def test_labels_follow_what_is_heard():
+    """A slow attack is labelled late, a release a little after the key."""
+    time_axis = np.arange(2 * RATE) / RATE
+    slow = (np.minimum(1, time_axis / 0.2) * np.sin(2 * np.pi * 440 * time_axis)).astype(np.float32)
+    library = Library("slow", (Sample(69.0, slow, envelope(slow)),))
+    clip = play(np.random.default_rng(0), [Planned(0.5, 0.8, 69, 1.0)], library, PLAIN, 3.0)
+    (sounding,) = np.nonzero(clip.pitch)
+    assert set(clip.pitch[sounding]) == {69}
+    assert 0.51 < sounding[0] * 0.005 < 0.56
+    assert 1.3 <= sounding[-1] * 0.005 < 1.37
+    assert clip.struck[sounding[0]] == 0
+    assert (np.diff(clip.struck[sounding]) == 1).all()
+
+
+def test_a_seed_repeats_an_example(sounds):
+    sources, front_end, shape = load_sources([sounds]), FrontEnd(), Shape()
+    first, again, other = (example(np.random.default_rng(seed), sources, front_end, shape) for seed in (1, 1, 2))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["features"], other["features"])
+
+
+def test_nothing_to_train_on(tmp_path):
+    with pytest.raises(TrainingError, match="No instruments"):
+        load_sources([tmp_path])
+
+
+def test_scorer_knows_right_from_wrong():
+    """A teller of the truth gets F1 1, a liar what he deserves."""
+    from rtmelody.events import Note
+
+    truth = np.array([[0.5, 0.8, 60], [1.0, 1.3, 62], [1.5, 1.8, 62]])
+    case = evaluate.Case("x", "x", np.zeros(1, np.float32), RATE, truth)
+    honest = [Note(onset, offset, int(pitch), 64, 1.0, 0.0, onset + 0.03) for onset, offset, pitch in truth]
+    late = [Note(onset, offset, int(pitch), 64, 1.0, 0.0, onset + 0.11) for onset, offset, pitch in truth]
+    liar = [honest[0], Note(1.0, 1.3, 74, 64, 1.0, 0.0, 1.03)]  # one right, one an octave off, one missed
+    assert evaluate.summary([evaluate.score(case, honest)]) == {
+        "f1": 1.0, "precision": 1.0, "recall": 1.0, "exact": 1.0, "latency_p50_ms": 30.0, "latency_p90_ms": 30.0,
+    }  # fmt: skip
+    assert evaluate.summary([evaluate.score(case, late)])["f1"] == 0
+    lied = evaluate.summary([evaluate.score(case, liar)])
+    assert (lied["precision"], lied["recall"], lied["f1"], lied["exact"]) == (0.5, 0.3333, 0.4, 0)
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+from rtmelody.train.pipeline import Pipeline
+
+def progress(steps, what, total):
+    for step in steps:
+        print(what, flush=True)
+        yield step
+
+work, held_out = Path(sys.argv[1]), Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
+if __name__ == "__main__":
+    Pipeline(work, work / "model", [], [], 1, 2, progress).run(0.1, 2.0, held_out, 1)
+"""
+
+
+@needs("fluidsynth", "espeak-ng")
+def test_a_small_training_survives_a_kill(tmp_path):
+    """Killed after its first visit, the same command goes on with the second and leaves a model that loads."""
+    script, log = tmp_path / "training.py", tmp_path / "log"
+    script.write_text(TRAINING)
+    command = [sys.executable, script, tmp_path]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True)
+        until = time.monotonic() + 400
+        while "Training" not in log.read_text():
+            assert process.poll() is None, "training ended early"
+            assert time.monotonic() < until, "training takes too long"
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    shard = next((tmp_path / "shards").glob("*.npz"))
+    made = shard.stat().st_mtime_ns
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines().count("Training") == 2
+    assert shard.stat().st_mtime_ns == made
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert manifest["highest_pitch"] == 103
+    network = Network(tmp_path / "model")
+    assert network.step(np.zeros(FrontEnd().features, np.float32))[0].sum() == pytest.approx(1, abs=1e-3)
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "### Babble 10 dB" in card

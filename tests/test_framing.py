@@ -1,5 +1,8 @@
 """The resonator bank against a float64 reference, at every sample rate, however the stream is cut."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import tone
@@ -105,6 +108,18 @@ def test_is_compiled_at_import():
     assert module._resonate.signatures
     Framing(44_100).push(np.zeros(1_000, np.float32))
     assert len(module._frame_hops.signatures) == 1
+
+
+def test_works_where_no_cache_can_be_written():
+    code = (
+        "from numba.core import caching\n"
+        "caching.CacheImpl._locator_classes = []\n"  # what Numba does where neither package nor home is writable
+        "import numpy as np\n"
+        "from rtmelody.core.framing import Framing\n"
+        "assert len(Framing(8_000).push(np.zeros(400, np.float32))) == 10\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
 
 
 @pytest.mark.parametrize("rate", [0, 7_999, 192_001])

@@ -7,7 +7,9 @@ the stream may be cut anywhere.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -138,8 +140,20 @@ def _coefficients(frequencies: NDArray[np.float64], decay: NDArray[np.float64], 
     return np.stack((pole.real, pole.imag)).astype(np.float32), gain.astype(np.float32)
 
 
+def _compiled(signature: str, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compile at import, and keep the machine code on disk if there is a place for it."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        try:
+            return numba.njit(signature, cache=True, **options)(function)
+        except RuntimeError:  # neither the package's folder nor the user's cache can be written
+            return numba.njit(signature, **options)(function)
+
+    return decorate
+
+
 # Only contraction (fused multiply-add) is allowed: reassociation could make the result depend on the cut of the stream.
-@numba.njit("void(f4[::1], f4[:, ::1], f4[::1], f4[:, ::1])", cache=True, fastmath={"contract"})
+@_compiled("void(f4[::1], f4[:, ::1], f4[::1], f4[:, ::1])", fastmath={"contract"})
 def _resonate(samples, pole, gain, state) -> None:  # type: ignore[no-untyped-def]
     """Advance the bank by one hop; `state` [6, bins] holds both stages (real, imaginary), then the second at the last hop."""
     whole = samples.size - samples.size % UNROLL
@@ -160,9 +174,7 @@ def _resonate(samples, pole, gain, state) -> None:  # type: ignore[no-untyped-de
             state[0, k], state[1, k], state[2, k], state[3, k] = a, b, c, d
 
 
-@numba.njit(
-    "void(f4[:, ::1], f4[:, ::1], f4[::1], f8, f8, f4[:, ::1], f4[:, ::1], f4[:, ::1], c8[:, ::1], f4[::1])", cache=True
-)
+@_compiled("void(f4[:, ::1], f4[:, ::1], f4[::1], f8, f8, f4[:, ::1], f4[:, ::1], f4[:, ::1], c8[:, ::1], f4[::1])")
 def _frame_hops(hops, pole, gain, range_db, rise_db, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
     """Fill one feature frame, one rotation and one level a hop; `history` [rise_hops, bins] holds levels, oldest first."""
     bins = gain.size

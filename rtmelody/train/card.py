@@ -47,7 +47,9 @@ its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of 
 
 def write_card(folder: Path, facts: dict[str, Any], results: Table, sources: list[Path]) -> None:
     """Write MODEL_CARD.md; `facts` fills the text, `sources` are the folders whose licences it must carry."""
-    tables = "\n\n".join(f"### {condition[0].upper()}{condition[1:]}\n\n{_table(groups)}" for condition, groups in results.items())
+    tables = "\n\n".join(
+        f"### {condition[0].upper()}{condition[1:]}\n\n{_table(groups)}" for condition, groups in results.items()
+    )
     card = TEXT.format(**facts, name=folder.name, tables=tables, sources=_sources(sources))
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 

@@ -1,0 +1,106 @@
+"""Where the tracker's thresholds should lie, on fresh clips from the training sources: never on what the model is judged by.
+
+    python -m rtmelody.train.operating_point MODEL SOURCES... [--clips 150]
+
+Every setting is scored by live F1: right pitch, emitted within 100 ms of the audible onset.
+"""
+
+import argparse
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from rtmelody.config import Tracker as Thresholds
+from rtmelody.core.framing import Framing
+from rtmelody.core.network import Network
+from rtmelody.core.tracker import Tracker
+from rtmelody.events import Event, Posterior, notes
+from rtmelody.train import evaluate
+from rtmelody.train.augment import augment
+from rtmelody.train.melodies import compose
+from rtmelody.train.render import Clip, play, random_manner, silence
+from rtmelody.train.sources import RATE, Sources, load_sources
+
+CLIP_S = 6.0
+SEED = 1_000_003  # far from the seeds of the shards
+GRID = {
+    "on_probability": (0.3, 0.4, 0.5, 0.6),
+    "evidence": (1.2, 1.7, 2.2, 3.0, 4.0),
+    "strike": (0.2, 0.3, 0.4, 0.5),
+}
+
+Stream = tuple[evaluate.Case, list[Posterior]]
+
+
+def streams(sources: Sources, network: Network, clips: int) -> list[Stream]:
+    """Clips as a microphone might hear them, their truth, and what the network makes of them."""
+    found = []
+    for number in range(clips):
+        rng = np.random.default_rng((SEED, number))
+        clip = _melody(rng, sources, network) if number % 10 else silence(CLIP_S)
+        audio = augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms)
+        case = evaluate.Case(str(number), "clip", audio, RATE, _truth(clip))
+        found.append((case, _posteriors(audio, network)))
+    return found
+
+
+def search(found: list[Stream], lowest_pitch: int) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Every setting of the grid with its scores, best F1 first."""
+    results = []
+    for values in product(*GRID.values()):
+        setting = dict(zip(GRID, values, strict=True))
+        thresholds = Thresholds(**setting, off_probability=min(0.2, setting["on_probability"]))
+        scores = [evaluate.score(case, notes(_track(stream, thresholds, lowest_pitch), RATE)) for case, stream in found]
+        results.append((setting, evaluate.summary(scores)))
+    return sorted(results, key=lambda result: -result[1]["f1"])
+
+
+def _melody(rng: np.random.Generator, sources: Sources, network: Network) -> Clip:
+    library = sources.libraries[rng.integers(len(sources.libraries))]
+    lowest, highest = library.range()
+    lowest, highest = max(lowest, network.manifest.lowest_pitch), min(highest, network.manifest.highest_pitch)
+    melody = compose(rng, CLIP_S, lowest, max(highest, lowest + 12), sources.tunes)
+    return play(rng, melody, library, random_manner(rng), CLIP_S)
+
+
+def _truth(clip: Clip) -> np.ndarray:
+    """Rows [notes, 3] of onset s, offset s, MIDI number, as they can be heard."""
+    starts = np.flatnonzero((clip.pitch > 0) & (clip.struck == 0))
+    ends = np.append(starts[1:], len(clip.pitch))
+    return np.array([(0.005 * start, 0.005 * end, clip.pitch[start]) for start, end in zip(starts, ends, strict=True)]).reshape(
+        -1, 3
+    )
+
+
+def _posteriors(audio: np.ndarray, network: Network) -> list[Posterior]:
+    network.reset()
+    framing = Framing(RATE, network.manifest.front_end)
+    frames = framing.push(audio)
+    return [
+        Posterior((hop + 1) * framing.hop, *network.step(frames.features[hop]), float(frames.level_db[hop]))
+        for hop in range(len(frames))
+    ]
+
+
+def _track(stream: list[Posterior], thresholds: Thresholds, lowest_pitch: int) -> list[Event]:
+    tracker = Tracker(thresholds, lowest_pitch, stream[0].at, RATE)
+    events = [event for posterior in stream for event in tracker.advance(posterior)]
+    return events + tracker.finish(stream[-1].at)
+
+
+def main() -> None:
+    """Print the best settings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("sources", type=Path, nargs="+")
+    parser.add_argument("--clips", type=int, default=150)
+    options = parser.parse_args()
+    network = Network(options.model)
+    found = streams(load_sources(options.sources), network, options.clips)
+    for setting, summary in search(found, network.manifest.lowest_pitch)[:12]:
+        print(setting, summary)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

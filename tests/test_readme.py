@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 from conftest import ROOT
 
@@ -21,6 +23,11 @@ def test_tree_names_every_module():
         name = path.relative_to(ROOT / "rtmelody").as_posix()
         if not name.endswith("__init__.py") and not name.startswith("cli/") and name != "__main__.py":
             assert re.search(rf"^  {name} ", tree, re.MULTILINE), name
+
+
+def test_the_picture_of_the_tracker_is_drawn_from_its_table():
+    drawn = subprocess.run([sys.executable, ROOT / "docs" / "tracker.py"], capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "tracker.md").read_text(encoding="utf-8") == drawn
 
 
 def test_links_lead_somewhere():

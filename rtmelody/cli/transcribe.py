@@ -1,17 +1,19 @@
 """`rtmelody transcribe`: recordings to note files, through the same recognizer as the live path."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rtmelody.cli.options import config_option
-from rtmelody.errors import AudioFileError, OutputError
+from rtmelody.errors import AudioFileError, ConfigError, OutputError
 
 if TYPE_CHECKING:
+    from rtmelody.config import Config
     from rtmelody.core.network import Network
-    from rtmelody.events import Note
 
 STDIO = Path("-")
 FORMATS = ("mid", "jsonl", "csv")
@@ -20,12 +22,10 @@ FORMATS = ("mid", "jsonl", "csv")
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE…")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="A file, a folder, or - for standard output."
+    "-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="File, folder, or - for standard output."
 )
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: the suffix of --output, else mid.")
-@click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG", help="Also draw what was heard (one FILE only)."
-)
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG", help="Also draw it (one FILE only).")
 @config_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def transcribe(
@@ -44,14 +44,14 @@ def transcribe(
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
 
-    kind = kind or _kind_of(output)
-    targets = _targets(files, output, kind)
     if plot and len(files) > 1:
         raise click.UsageError("--plot draws one file: give one FILE.")
+    kind = kind or _kind_of(output)
+    targets = _targets(files, output, kind)
     config = load_config(config_file)
     network = Network(model_folder(config.model))
     failures = []
-    for file, target in _with_progress(list(zip(files, targets, strict=True)), quiet):
+    for file, target in zip(files, targets, strict=True):
         try:
             _transcribe_one(file, target, kind, plot, config, network, quiet)
         except (AudioFileError, OutputError) as error:
@@ -62,41 +62,47 @@ def transcribe(
 
 
 def _transcribe_one(
-    file: Path, target: Path, kind: str, plot: Path | None, config: Any, network: "Network", quiet: bool
+    file: Path, target: Path, kind: str, plot: Path | None, config: "Config", network: "Network", quiet: bool
 ) -> None:
     """One recording, from file to file."""
-    from rtmelody.io import files as io_files
+    import numpy as np
 
-    samples, rate = io_files.read_audio(file)
-    found = recognized(samples, rate, config, network)
-    content: bytes = io_files.FORMATS[kind](found)
+    from rtmelody.events import notes
+    from rtmelody.io import files, pictures
+
+    with files.open_audio(file) as audio, _progress(file, audio.frames, quiet) as advance:
+        recognizer = _recognizer(audio.rate, config, network)
+        events, beginning = [], []
+        for block in audio.blocks():
+            events += recognizer.push(block)
+            if plot and recognizer.at < pictures.WIDEST_S * audio.rate:
+                beginning.append(block)
+            advance(len(block))
+        events += recognizer.flush()
+        found = notes(events, audio.rate)
+    content: bytes = files.FORMATS[kind](found)
     if plot:
-        from rtmelody.io.pictures import picture
-
-        io_files.write_whole(plot, picture(samples, rate, found, file.name))
+        files.write_whole(plot, pictures.picture(np.concatenate(beginning), audio.rate, found, file.name))
     if target == STDIO:
         sys.stdout.buffer.write(content)
         return
-    io_files.write_whole(target, content)
+    files.write_whole(target, content)
     if not quiet:
         click.echo(f"{file}: {len(found)} notes -> {target}", err=True)
 
 
-def recognized(samples: Any, rate: int, config: Any, network: "Network") -> list["Note"]:
-    """The notes of a whole recording.
+def _recognizer(rate: int, config: "Config", network: "Network") -> Any:
+    """A recognizer at its start.
 
-    Raises AudioFileError for a sample rate outside 8 to 192 kHz.
+    Raises AudioFileError for a file whose sample rate lies outside 8 to 192 kHz.
     """
     from rtmelody.core.recognizer import Recognizer
-    from rtmelody.errors import ConfigError
-    from rtmelody.events import notes
 
     network.reset()
     try:
-        recognizer = Recognizer(rate, config, network)
+        return Recognizer(rate, config, network)
     except ConfigError as error:
         raise AudioFileError(str(error)) from error
-    return notes(recognizer.push(samples) + recognizer.flush(), rate)
 
 
 def _kind_of(output: Path | None) -> str:
@@ -117,8 +123,7 @@ def _targets(files: tuple[Path, ...], output: Path | None, kind: str) -> list[Pa
     if output and len(files) == 1 and not output.is_dir() and output.suffix:
         return [output]
     folder = output or Path()
-    if output:
-        _make_folder(folder)
+    _make_folder(folder)
     targets = [folder / f"{'stdin' if file == STDIO else file.stem}.{kind}" for file in files]
     if len(set(targets)) < len(targets):
         raise OutputError("Two of the files have the same name: transcribe them into different folders.")
@@ -132,11 +137,15 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
-def _with_progress(items: list[Any], quiet: bool) -> Any:
-    """The items, with a progress bar if there are several and somebody watches."""
-    if quiet or len(items) == 1 or not sys.stderr.isatty():
-        return items
+@contextmanager
+def _progress(file: Path, total: int, quiet: bool) -> Iterator[Any]:
+    """A function that advances a bar, where somebody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _samples: None
+        return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    return track(items, "Transcribing", console=Console(stderr=True))
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(file.name, total=total)
+        yield lambda samples: bars.advance(task, samples)

@@ -1,12 +1,7 @@
 """The debouncing state machine: one posterior a hop -> NoteOn and NoteOff.
 
 The table `TRANSITIONS` is the machine. Each hop is boiled down to one `Signal`; (state, signal) names the next state and the
-actions on the way. Everything that a decision depends on lives in `Tracker`.
-
-    SILENT ── rival ──▶ PENDING ── confirmed ──▶ SOUNDING ◀─ held ─▶ FADING ── faded ──▶ SILENT
-                                                 ▲  │ rival
-                                       confirmed │  ▼
-                                                CHANGING
+actions on the way. Everything that a decision depends on lives in `Tracker`. docs/tracker.md is a picture of the table.
 """
 
 from enum import Enum, auto

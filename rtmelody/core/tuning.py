@@ -38,7 +38,7 @@ class Tuner:
             # In cents, the n-th partial is n times as exact as the first.
             total += trust * partial * deviation
             weight += trust * partial
-        return total / weight if weight > 0.0 else 0.0
+        return float(total / weight) if weight > 0.0 else 0.0
 
     def _partial(self, rotation: NDArray[np.complex64], pitch: float) -> tuple[float, float]:
         """Deviation in cents and weight of the partial at a fractional pitch."""

@@ -5,6 +5,7 @@ import json
 import platform
 import subprocess
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import accuracy, speed
@@ -28,6 +29,7 @@ def main() -> None:
         "help_s": speed.help_seconds,
         "offline_times_real_time": lambda: speed.offline(samples, rate),
         "paced_percent_of_a_core": speed.paced,
+        "live_percent_of_a_core": lambda: speed.live(samples, rate),
         "rendered": lambda: accuracy.rendered(melodies=options.melodies),
         "cents_error": accuracy.cents,
     }
@@ -35,7 +37,9 @@ def main() -> None:
         stages["recordings"] = lambda: accuracy.real(options.recordings)
     if options.notes:
         stages["cents_error_sampled"] = lambda: accuracy.sampled_cents(options.notes)
-    result = {"about": about()}
+    # What is not measured now (a folder was not given) stays as it was.
+    result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    result["about"] = about()
     for number, (name, stage) in enumerate(stages.items(), 1):
         print(f"[{number}/{len(stages)}] {name} …", flush=True)
         result[name] = stage()
@@ -53,7 +57,7 @@ def about() -> dict[str, str]:
     return {
         "commit": commit.stdout.strip(),
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-    } | {package: version(package) for package in PACKAGES}
+    } | {package: version(package) for package in PACKAGES if find_spec(package.replace("-", "_"))}
 
 
 if __name__ == "__main__":

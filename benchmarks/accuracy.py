@@ -43,7 +43,7 @@ def cents() -> dict[str, dict[str, float]]:
     for _ in range(60):
         pitch, deviation = int(rng.integers(48, 100)), rng.uniform(-40, 40)
         errors["single sines"] += _cents_errors(network, [(pitch, deviation)], None)
-        sequence = [(int(rng.integers(48, 100)), rng.uniform(-40, 40)) for _ in range(4)]
+        sequence = [(int(key), rng.uniform(-40, 40)) for key in rng.choice(np.arange(48, 100), 4, replace=False)]
         errors["sines in sequence"] += _cents_errors(network, sequence, None)
     return {name: _quantiles(values) for name, values in errors.items()}
 
@@ -76,7 +76,6 @@ def _outside(found: list[Any], doubtful: np.ndarray) -> list[Any]:
 
 def _cents_errors(network: Network, sines: list[tuple[int, float]], sample: tuple[float, np.ndarray] | None) -> list[float]:
     """Errors of the notes that were named right."""
-    network.reset()
     recognizer = Recognizer(RATE, None, network)
     if sample:
         true, audio = [sample[0]], sample[1]

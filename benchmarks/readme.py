@@ -53,7 +53,8 @@ def _speed(result: dict[str, Any]) -> str:
         parts = " + ".join(f"{share[part]:.1f}" for part in ("framing", "network", "tracker"))
         speed = result["offline_times_real_time"][runtime]
         rows.append([runtime, f"{speed:.0f} times real time", f"{parts} = {share['all']:.1f} % of a core"])
-    return _table(rows) + f"\n\n`rtmelody --help` answers in {result['help_s']:.2f} s."
+    whole = f"The whole live path, with its source and its polling, takes {result['live_percent_of_a_core']:.1f} % of a core."
+    return _table(rows) + f"\n\n{whole} `rtmelody --help` answers in {result['help_s']:.2f} s."
 
 
 def _cents(result: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from rtmelody.core.network import RUNTIMES, Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.core.tracker import Tracker
 from rtmelody.events import Posterior
+from rtmelody.live import Playback, run, warm_up
 
 RATE = 48_000
 PACED_S = 20.0
@@ -33,6 +34,15 @@ def offline(samples: np.ndarray, rate: int) -> dict[str, float]:
 def paced() -> dict[str, dict[str, float]]:
     """Share of a core (%) that one live stream takes: a hop at a time, asleep in between, so caches are as cold as live."""
     return {runtime: _paced_one(Network(model_folder("melody"), runtime=runtime)) for runtime in _installed()}
+
+
+def live(samples: np.ndarray, rate: int) -> float:
+    """Share of a core (%) of the whole live path with the preferred runtime: source, ring, polling and all, in CPU time."""
+    recognizer = Recognizer(rate)
+    warm_up(recognizer)
+    began = time.process_time()
+    status = run(Playback(samples, rate), recognizer, lambda _event: None)
+    return round((time.process_time() - began) / status.seconds * 100, 2)
 
 
 def help_seconds() -> float:

@@ -46,7 +46,7 @@ class Tracker(Section, frozen=True, kw_only=True):
 
     on_probability: Probability = 0.4
     off_probability: Probability = 0.2
-    evidence: Annotated[float, Meta(ge=0.0, le=100.0)] = 2.0
+    evidence_s: Seconds = 0.010
     strike: Probability = 0.5
     refractory_s: Seconds = 0.07
     minimum_s: Seconds = 0.03
@@ -93,7 +93,7 @@ def load_config(path: Path | None) -> Config:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {_first_line(error)}.") from error
     try:
         return msgspec.convert({} if content is None else content, Config)

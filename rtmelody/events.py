@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from rtmelody.timebase import seconds
 
+NOTE_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
@@ -66,22 +68,36 @@ class Note:
 
 
 def notes(events: Iterable[Event], sample_rate: float) -> list[Note]:
-    """Pair every NoteOn with its NoteOff; events must be in order and complete (after `flush`)."""
-    finished, sounding = [], dict[int, NoteOn]()
+    """Pair every NoteOn with its NoteOff; events must be in order and complete (after `flush`).
+
+    Since the next note's onset is estimated backwards from its emission, it may lie before this one's NoteOff: the note then
+    ends where the next begins, as it did in the room. Notes never overlap.
+    """
+    pairs: list[tuple[NoteOn, int]] = []  # and the sample at which it ended
     for event in events:
         if isinstance(event, NoteOn):
-            sounding[event.pitch] = event
-            continue
-        on = sounding.pop(event.pitch)
-        finished.append(
-            Note(
-                onset=round(seconds(on.onset, sample_rate), 4),
-                offset=round(seconds(event.at, sample_rate), 4),
-                midi=on.pitch,
-                velocity=on.velocity,
-                confidence=round(on.confidence, 3),
-                cents=round(on.cents, 1),
-                emitted_at=round(seconds(on.at, sample_rate), 4),
-            )
-        )
-    return finished
+            if pairs:
+                pairs[-1] = (pairs[-1][0], min(pairs[-1][1], event.onset))
+            pairs.append((event, event.at))
+        else:
+            pairs[-1] = (pairs[-1][0], event.at)
+    return [_note(on, off, sample_rate) for on, off in pairs]
+
+
+def _note(on: NoteOn, off: int, sample_rate: float) -> Note:
+    """Rounded to what the numbers are worth; a note lasts a millisecond at least."""
+    onset = round(seconds(on.onset, sample_rate), 4)
+    return Note(
+        onset=onset,
+        offset=max(onset + 0.001, round(seconds(off, sample_rate), 4)),
+        midi=on.pitch,
+        velocity=on.velocity,
+        confidence=round(on.confidence, 3),
+        cents=round(on.cents, 1),
+        emitted_at=round(seconds(on.at, sample_rate), 4),
+    )
+
+
+def note_name(midi: int) -> str:
+    """Scientific pitch name of a MIDI number: 60 is C4."""
+    return f"{NOTE_NAMES[midi % 12]}{midi // 12 - 1}"

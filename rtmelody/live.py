@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.core.ring import Ring
+from rtmelody.errors import AudioDeviceError
 from rtmelody.events import Event
 
-POLL_S = 0.001  # the callback may not wake anybody (that would lock), so the reader looks
+POLL_S = 0.002  # the callback may not wake anybody (that would lock), so the reader looks
+PATIENCE_S = 3.0  # a device that starts may take a second
 
 
 class Source(Protocol):
     """Something that fills a ring with mono samples until it is finished."""
 
     ring: Ring
+    xruns: int  # times that the device reported lost samples
 
     @property
     def sample_rate(self) -> float:
@@ -32,8 +35,8 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin to write."""
 
-    def stop(self) -> None:
-        """Write no more."""
+    def stop(self) -> bool:
+        """Write no more; whether that worked."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class Status:
     level_db: float = -120.0
     sounding: int | None = None
     overflows: int = 0
+    xruns: int = 0
     seconds: float = 0.0
 
 
@@ -52,6 +56,7 @@ class Playback:
     def __init__(self, samples: NDArray[np.float32], sample_rate: float, block_size: int = 128, pace: float = 1.0) -> None:
         """Play mono samples; `pace` times as fast as they were recorded."""
         self.sample_rate = sample_rate
+        self.xruns = 0
         self.ring = Ring(max(round(sample_rate), 2 * block_size))
         self._samples, self._block_size, self._pace = samples, block_size, pace
         self._stopping = threading.Event()
@@ -66,10 +71,11 @@ class Playback:
         """Begin to play."""
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """Break off."""
         self._stopping.set()
         self._thread.join()
+        return True
 
     def _play(self) -> None:
         began = time.monotonic()
@@ -90,29 +96,33 @@ def run(
 ) -> Status:
     """Recognize a source until it is finished or `stopping` is set; whatever happens, every note is ended.
 
-    `on_event` gets the events in order, `on_status` the state after every batch of samples, both from this thread.
+    `on_event` gets the events in order, `on_status` the state every few milliseconds, both from this thread. The source is the
+    caller's to stop. Raises AudioDeviceError if a running source falls silent without being finished.
     """
     stopping = stopping or threading.Event()
     status = Status()
     warm_up(recognizer)
     try:
         source.start()
+        heard_at = time.monotonic()
         while not stopping.is_set():
             finished = source.finished  # asked before reading, so that the last block is not missed
             samples = source.ring.read()
-            if not len(samples):
-                if finished:
-                    break
+            if len(samples):
+                heard_at = time.monotonic()
+                for event in recognizer.push(samples):
+                    on_event(event)
+            elif finished:
+                break
+            elif time.monotonic() - heard_at > PATIENCE_S:
+                raise AudioDeviceError(f"The audio input has sent nothing for {PATIENCE_S:g} s: is it still connected?")
+            else:
                 time.sleep(POLL_S)
-                continue
-            for event in recognizer.push(samples):
-                on_event(event)
             _observe(status, source, recognizer)
             on_status(status)
     finally:
         for event in recognizer.flush():
             on_event(event)
-        source.stop()
     return status
 
 
@@ -124,6 +134,7 @@ def warm_up(recognizer: Recognizer) -> None:
 
 def _observe(status: Status, source: Source, recognizer: Recognizer) -> None:
     status.overflows = source.ring.overflows
+    status.xruns = source.xruns
     status.sounding = recognizer.tracker.sounding
     status.seconds = recognizer.at / recognizer.sample_rate
     if recognizer.posterior is not None:

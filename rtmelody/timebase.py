@@ -1,4 +1,4 @@
-"""Conversions between samples, hops and seconds: the only place where they are made.
+"""Conversions between samples, hops and seconds.
 
 Inside the core, time is the sample index; seconds exist at the edges.
 """
@@ -12,11 +12,6 @@ def hop_samples(hop_s: float, sample_rate: float) -> int:
 def seconds(sample_index: int, sample_rate: float) -> float:
     """Time in seconds of a sample index."""
     return sample_index / sample_rate
-
-
-def samples(time_s: float, sample_rate: float) -> int:
-    """Sample index nearest to a time in seconds."""
-    return round(time_s * sample_rate)
 
 
 def hops(time_s: float, hop_s: float) -> int:

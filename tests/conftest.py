@@ -16,8 +16,8 @@ DATA = ROOT / "rtmelody" / "data"
 
 
 def needs(*programs):
-    """Skip without these programs; but on CI, which installs them, fail."""
-    missing = [program for program in programs if not shutil.which(program)]
+    """Skip without these programs and files; but on CI, which installs them, fail."""
+    missing = [program for program in programs if not (shutil.which(program) or Path(program).exists())]
     if missing and os.environ.get("CI"):
         raise RuntimeError(f"CI must have {missing}")
     return pytest.mark.skipif(bool(missing), reason=f"needs {missing}")
@@ -52,3 +52,10 @@ def piano_like(frequency, seconds, rate, level=0.3):
     time = np.arange(round(seconds * rate)) / rate
     waves = sum(np.sin(2 * np.pi * frequency * h * time) / h**1.5 for h in range(1, 9) if frequency * h < rate / 2.2)
     return (level * np.minimum(1, time / 0.002) * np.exp(-1.5 * time) * waves / 2).astype(np.float32)
+
+
+def organ(frequency, seconds, rate, level=0.3):
+    """A tone with eight falling harmonics that is held."""
+    time = np.arange(round(seconds * rate)) / rate
+    waves = sum(np.sin(2 * np.pi * frequency * h * time) / h for h in range(1, 9) if frequency * h < rate / 2.2)
+    return (level * np.minimum(1, time / 0.005) * waves / 2).astype(np.float32)

@@ -108,7 +108,30 @@ def test_bad_audio(kind, tmp_path):
 def test_same_names_are_not_overwritten(scale, tmp_path):
     (tmp_path / "sub").mkdir()
     other = shutil.copy(scale, tmp_path / "sub" / "scale.wav")
-    refused(rtmelody("transcribe", scale, other, cwd=tmp_path), 8, "same name")
+    refused(rtmelody("transcribe", scale, other, cwd=tmp_path), 8, "same file")
+
+
+def test_recordings_are_not_written_over(scale, tmp_path):
+    recording = shutil.copy(scale, tmp_path / "mine.mid")  # a name that could be of notes
+    refused(rtmelody("transcribe", recording, "-o", recording), 8, "recording")
+    refused(rtmelody("transcribe", recording, "-o", tmp_path / "x.csv", "--plot", recording), 8, "recording")
+    refused(rtmelody("transcribe", recording, "-o", tmp_path / "x.csv", "--plot", tmp_path / "x.csv"), 8, "same file")
+    assert recording.read_bytes() == scale.read_bytes()
+
+
+def test_unknown_suffix_and_one_file_for_many(scale, tmp_path):
+    result = rtmelody("transcribe", scale, "-o", tmp_path / "notes.wav")
+    assert result.returncode == 2
+    assert b".wav" in result.stderr
+    refused(rtmelody("transcribe", scale, scale, "-o", tmp_path / "x.mid"), 8, "give a folder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_behind_standard_output(scale):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        command = [sys.executable, "-m", "rtmelody", "transcribe", scale, "-o", "-", "--format", "csv"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    refused(result, 8, "No space left")
 
 
 def test_output_nowhere(scale, tmp_path):
@@ -133,7 +156,7 @@ def test_bad_model(tmp_path):
 
 
 def test_no_such_device():
-    refused(rtmelody("listen", "--no-midi", "--device", "no such device", JACK_NO_START_SERVER="1"), 6, "rtmelody devices")
+    refused(rtmelody("listen", "--no-midi", "--device", "no such device", JACK_NO_START_SERVER="1"), 6)
 
 
 def test_bad_option():
@@ -149,7 +172,7 @@ def test_no_portaudio(tmp_path):
 def test_demo(tmp_path):
     result = rtmelody("demo", "--pace", 8, "-o", tmp_path)
     assert result.returncode == 0, result.stderr.decode()
-    assert b"0 overflows" in result.stdout
+    assert b" 0 overflows" in result.stdout
     played = [message.note for message in mido.MidiFile(tmp_path / "demo.mid") if message.type == "note_on"]
     truth = [int(line.split("\t")[2]) for line in (DATA / "demo.tsv").read_text().splitlines()[1:]]
     assert abs(len(played) - len(truth)) <= 3
@@ -159,4 +182,7 @@ def test_demo(tmp_path):
 def test_training_refuses_its_test_soundfont(tmp_path):
     font = tmp_path / "font.sf2"
     font.touch()
-    refused(rtmelody("train", "--soundfont", font, "--held-out", font, "--work", tmp_path / "w"), 9, "held-out")
+    (tmp_path / "alias.sf2").symlink_to(font)
+    refused(
+        rtmelody("train", "--soundfont", tmp_path / "alias.sf2", "--held-out", font, "--work", tmp_path / "w"), 9, "held-out"
+    )

@@ -61,6 +61,7 @@ def bad(tmp_path, kind):
         ("nan", "not numbers"),
         ("cut wav", "truncated"),
         ("cut flac", "truncated"),
+        ("cut ogg", "truncated"),
     ],
 )
 def test_bad_audio(tmp_path, kind, message):

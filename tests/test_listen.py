@@ -2,21 +2,27 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
-from conftest import needs
+from conftest import needs, organ
 from scipy.signal import resample_poly
 
-pytestmark = needs("jackd", "jack_midi_dump", "jack_wait")
+from rtmelody import NoteOn, Recognizer
+from rtmelody.config import Midi
+from rtmelody.errors import MidiError
+from rtmelody.io.midi import MidiPort
+from rtmelody.timebase import hop_samples
+
+pytestmark = needs("jackd", "jack_midi_dump", "jack_wait", "jack_lsp", "jack_connect", "stdbuf")
 
 SECONDS = 6.0
-SERVER = f"rtmelody-test-{os.getpid()}"
+SERVER = "rtmelody-test"  # one name: JACK remembers eight killed servers, and then refuses new ones
 ENVIRONMENT = os.environ | {"JACK_DEFAULT_SERVER": SERVER, "JACK_NO_START_SERVER": "1"}
 
 # A JACK client in a process of its own: a physical output port that plays a file, sample by sample, once a line comes in.
@@ -47,21 +53,23 @@ with client:
 
 @pytest.fixture(params=[48_000, 44_100])
 def jack_server(request):
-    """A dummy server that waits for slow clients, so that no sample is lost under load; its rate."""
+    """A dummy server that waits for slow clients, so that no sample is lost under load; its rate, and its process.
+
+    Its period is a hop, so that the stream is cut into hops at the same samples however long it ran before the music.
+    """
     command = ["jackd", "-R", "--no-mlock", "-n", SERVER, "-p", "256", "-S", "-t", "2000"]
-    command += ["-d", "dummy", "-r", str(request.param), "-p", "128"]
+    command += ["-d", "dummy", "-r", str(request.param), "-p", str(hop_samples(0.005, request.param))]
     server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     subprocess.run(["jack_wait", "-s", SERVER, "-w", "-t", "10"], env=ENVIRONMENT, check=True, capture_output=True)
-    yield request.param
+    yield request.param, server
     server.kill()  # SIGTERM can take it 24 s
     server.wait()
 
 
-def received(text):
+def received(path):
     """(on or off, pitch) of every note message that jack_midi_dump printed."""
-    messages = [
-        [int(byte, 16) for byte in line.split(":")[1].split()[:3]] for line in text.splitlines() if re.match(r"\s*\d+:", line)
-    ]
+    lines = [line for line in path.read_text().splitlines() if re.match(r"\s*\d+:", line)]
+    messages = [[int(byte, 16) for byte in line.split(":")[1].split()[:3]] for line in lines]
     return [("on" if status & 0xF0 == 0x90 else "off", pitch) for status, pitch, _ in messages if status & 0xF0 in (0x80, 0x90)]
 
 
@@ -72,59 +80,79 @@ def wait_for(condition, seconds=30):
         time.sleep(0.05)
 
 
-def test_notes_reach_a_midi_receiver(jack_server, demo, network, tmp_path):
-    """What arrives are the notes of `transcribe`, each on ended by its off, also by the SIGTERM in the middle of one."""
-    from rtmelody import Recognizer
-    from rtmelody.events import NoteOn
+def ports():
+    return subprocess.run(["jack_lsp"], env=ENVIRONMENT, capture_output=True, text=True, check=False).stdout.splitlines()
 
-    samples = resample_poly(demo[0][: round(SECONDS * demo[1])], jack_server, demo[1]).astype(np.float32)
-    np.save(tmp_path / "samples.npy", samples)
-    network.reset()
-    recognizer = Recognizer(jack_server, None, network)
-    expected = [event.pitch for event in recognizer.push(samples) + recognizer.flush() if isinstance(event, NoteOn)]
 
-    microphone = subprocess.Popen(
-        [sys.executable, "-c", MICROPHONE, tmp_path / "samples.npy"],
-        env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    dump_file = tmp_path / "dump.txt"
-    listener = dump = None
-    try:
+@contextmanager
+def stage(samples, folder):
+    """A microphone that plays the samples, `rtmelody listen`, and a MIDI monitor on its port: (listener, messages, play)."""
+    np.save(folder / "samples.npy", samples)
+    dumped = folder / "dump.txt"
+    with ExitStack() as stack:
+
+        def start(*command, **streams):
+            process = stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, **streams))
+            stack.callback(process.kill)
+            return process
+
+        pipe = subprocess.PIPE
+        microphone = start(sys.executable, "-c", MICROPHONE, folder / "samples.npy", stdin=pipe, stdout=pipe)
         assert microphone.stdout.readline() == b"ready\n"
-        with dump_file.open("w") as out:
-            dump = subprocess.Popen([shutil.which("stdbuf"), "-oL", "jack_midi_dump", "-a"], env=ENVIRONMENT, stdout=out)
-        listener = subprocess.Popen(
-            [sys.executable, "-m", "rtmelody", "listen", "--device", "fakemic", "--block-size", "128"],
-            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        connect_midi()
-        microphone.stdin.write(b"play\n")
-        microphone.stdin.close()
-        wait_for(lambda: microphone.poll() is not None, SECONDS + 30)
+        start("stdbuf", "-oL", "jack_midi_dump", "-a", stdout=stack.enter_context(dumped.open("w")))
+        listen = [sys.executable, "-m", "rtmelody", "listen", "--device", "fakemic"]
+        listener = start(*listen, stdout=pipe, stderr=subprocess.STDOUT)
+        wait_for(lambda: any(name.startswith("rtmelody") for name in ports()))
+        source = next(name for name in ports() if name.startswith("rtmelody"))
+        sink = next(name for name in ports() if "midi-monitor" in name)
+        subprocess.run(["jack_connect", source, sink], env=ENVIRONMENT, check=True, capture_output=True)
+
+        def play():
+            microphone.stdin.write(b"play\n")
+            microphone.stdin.flush()
+
+        yield listener, lambda: received(dumped), play
+
+
+def test_notes_reach_a_midi_receiver(jack_server, demo, network, tmp_path):
+    """What arrives are the notes of `transcribe`, each on followed by its off, also by SIGTERM in the last."""
+    rate, _ = jack_server
+    tune = resample_poly(demo[0][: round(SECONDS * demo[1])], rate, demo[1])
+    held = organ(880.0, 20.0, rate)
+    samples = np.concatenate((tune, held)).astype(np.float32)
+    lead_in = np.zeros(400 * hop_samples(0.005, rate), np.float32)
+    events = Recognizer(rate, None, network).push(np.concatenate((lead_in, samples[: len(tune) + rate])))
+    expected = [event.pitch for event in events if isinstance(event, NoteOn)]
+    assert expected[-1] == 81
+    with stage(samples, tmp_path) as (listener, messages, play):
+        play()
+        wait_for(lambda: ("on", 81) in messages(), SECONDS + 30)
+        time.sleep(0.3)
+        assert messages()[-1] == ("on", 81)
         listener.send_signal(signal.SIGTERM)
         output = listener.communicate(timeout=20)[0].decode()
         assert listener.returncode == 0, output
-        assert "0 overflows" in output
-        time.sleep(0.3)
-    finally:
-        for process in (microphone, dump, listener):
-            if process and process.poll() is None:
-                process.kill()
-                process.wait()
-        microphone.stdout.close()
-    messages = received(dump_file.read_text())
-    assert [pitch for kind, pitch in messages if kind == "on"] == expected
-    assert messages[::2] == [("on", pitch) for pitch in expected]
-    assert messages[1::2] == [("off", pitch) for pitch in expected]
+        assert " 0 overflows" in output
+        wait_for(lambda: messages()[-1] == ("off", 81))
+        heard = messages()
+    assert heard[::2] == [("on", pitch) for pitch in expected]
+    assert heard[1::2] == [("off", pitch) for pitch in expected]
 
 
-def connect_midi():
-    """Connect the recognizer's port to the dumper, as a user does in his patch bay."""
+def test_a_dead_server_is_noticed(jack_server, tmp_path):
+    """PortAudio says nothing and hangs in closing; `listen` says so in one sentence, and ends."""
+    rate, server = jack_server
+    with stage(organ(440.0, 60.0, rate), tmp_path) as (listener, messages, play):
+        play()
+        wait_for(lambda: ("on", 69) in messages())
+        server.kill()
+        output = listener.communicate(timeout=20)[0].decode()
+    assert listener.returncode == 6, output
+    assert "Traceback" not in output
+    assert "audio input" in output
 
-    def ports():
-        return subprocess.run(["jack_lsp"], env=ENVIRONMENT, capture_output=True, text=True, check=False).stdout.splitlines()
 
-    wait_for(lambda: any(name.startswith("rtmelody") for name in ports()))
-    source = next(name for name in ports() if name.startswith("rtmelody"))
-    sink = next(name for name in ports() if "midi-monitor" in name)
-    subprocess.run(["jack_connect", source, sink], env=ENVIRONMENT, check=True, capture_output=True)
+def test_without_a_midi_backend(monkeypatch):
+    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
+    with pytest.raises(MidiError, match="start JACK"):
+        MidiPort(Midi())

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from conftest import DATA, ROOT
 
-from rtmelody.io.files import read_audio
-
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
@@ -40,7 +38,6 @@ def test_installed_wheel_transcribes(wheel, tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr.decode()
     assert len(result.stdout.splitlines()) > 40
-    assert len(read_audio(DATA / "demo.ogg")[0]) > 0
 
 
 def lint_imports(root):

@@ -99,7 +99,7 @@ if __name__ == "__main__":
 """
 
 
-@needs("fluidsynth", "espeak-ng")
+@needs("fluidsynth", "espeak-ng", "/usr/share/sounds/sf2/TimGM6mb.sf2")
 def test_a_small_training_survives_a_kill(tmp_path):
     """Killed after its first visit, the same command goes on with the second and leaves a model that loads."""
     script, log = tmp_path / "training.py", tmp_path / "log"

@@ -22,12 +22,13 @@ def demo(output: Path, pace: float, config_file: Path | None) -> None:
 
     from rtmelody.config import load_config
     from rtmelody.core.recognizer import Recognizer
-    from rtmelody.events import Event, NoteOn, notes
-    from rtmelody.io.files import read_audio, to_midi, write_whole
-    from rtmelody.io.pictures import note_name, picture
+    from rtmelody.events import Event, NoteOn, note_name, notes
+    from rtmelody.io.files import make_folder, read_audio, to_midi, write_whole
+    from rtmelody.io.pictures import picture
     from rtmelody.live import Playback, run
     from rtmelody.timebase import seconds
 
+    make_folder(output)
     samples, rate = read_audio(Path(str(resources.files("rtmelody") / "data" / "demo.ogg")))
     recognizer = Recognizer(rate, load_config(config_file))
     events: list[Event] = []
@@ -44,7 +45,6 @@ def demo(output: Path, pace: float, config_file: Path | None) -> None:
 
     status = run(Playback(samples, rate, pace=pace), recognizer, show)
     found = notes(events, rate)
-    output.mkdir(parents=True, exist_ok=True)
     write_whole(output / "demo.mid", to_midi(found))
     write_whole(output / "demo.png", picture(samples, rate, found, "rtmelody demo"))
     click.echo(

@@ -1,19 +1,24 @@
 """`rtmelody listen`: microphone to virtual MIDI port."""
 
 import json
+import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rtmelody.cli.options import config_option
+from rtmelody.errors import AudioDeviceError, RtmelodyError
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
     from rtmelody.events import Event
+    from rtmelody.io.audio import Microphone
     from rtmelody.live import Status
 
 REFRESH_S = 0.05  # of the status line
@@ -45,8 +50,8 @@ def listen(
     rtmelody listen --device Scarlett        the first input whose name has that in it
     rtmelody listen --no-midi --json         events for another program
 
-    Connect your synthesizer or DAW to the port. The status line shows level, note and overflows (blocks lost because the
-    computer was too slow; it should stay at 0).
+    Connect your synthesizer or DAW to the port. The status line shows level, note, overflows (blocks lost because the
+    recognizer was late) and xruns (losses that the device reports); both should stay at 0.
     """
     from rtmelody.config import load_config
     from rtmelody.core.recognizer import Recognizer
@@ -59,21 +64,51 @@ def listen(
         midi={"port": port},
     )
     microphone = Microphone(config.audio)
-    recognizer = Recognizer(microphone.sample_rate, config)
     display = _Display(microphone.sample_rate, as_json)
-    output = _NoMidi() if no_midi else _open_midi(config)
+    stopping = _until_signal()
+    # The microphone stops first: RtMidi holds the interpreter's lock while it closes, and JACK waits for the audio callback.
+    with _output(config, no_midi) as output, _closed(microphone):
+        recognizer = Recognizer(microphone.sample_rate, config)
 
-    def emit(event: "Event") -> None:
-        output.send(event)  # first: whoever plays must not wait for the display
-        display.event(event)
+        def emit(event: "Event") -> None:
+            output.send(event)  # first: whoever plays must not wait for the display
+            display.event(event)
 
+        status = run(microphone, recognizer, emit, display.status, stopping)
+        if not stopping.is_set():
+            raise AudioDeviceError("The audio input has gone: connect it again and restart.")
+    display.end(status)
+
+
+@contextmanager
+def _closed(microphone: "Microphone") -> Iterator[None]:
+    """Stop the microphone at the end; if PortAudio hangs in that, leave at once: nothing else is left to do."""
+    code = RtmelodyError.exit_code
     try:
-        status = run(microphone, recognizer, emit, display.status, _until_signal())
+        yield
+        code = 0
+    except RtmelodyError as error:
+        code = error.exit_code
+        click.echo(f"rtmelody: {error}", err=True)
     finally:
-        output.close()
-        display.end()
-    if not as_json:
-        click.echo(f"Listened for {status.seconds:.0f} s, {display.notes} notes, {status.overflows} overflows.")
+        if not microphone.stop():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    if code:
+        sys.exit(code)
+
+
+@contextmanager
+def _output(config: "Config", no_midi: bool) -> Iterator[Any]:
+    """The MIDI port, which leaves no note hanging when it closes; or nothing."""
+    if no_midi:
+        yield _NoMidi()
+        return
+    from rtmelody.io.midi import MidiPort
+
+    with closing(MidiPort(config.midi)) as port:
+        yield port
 
 
 class _NoMidi:
@@ -81,9 +116,6 @@ class _NoMidi:
 
     def send(self, event: "Event") -> None:
         """Send nowhere."""
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 class _Display:
@@ -96,8 +128,7 @@ class _Display:
         self._last = ""
 
     def event(self, event: "Event") -> None:
-        from rtmelody.events import NoteOn
-        from rtmelody.io.pictures import note_name
+        from rtmelody.events import NoteOn, note_name
 
         starts = isinstance(event, NoteOn)
         self.notes += starts
@@ -112,12 +143,16 @@ class _Display:
         self._shown_at = status.seconds
         bar = "█" * max(0, min(20, round((status.level_db + 60) / 3)))
         sounding = "♪" if status.sounding is not None else " "
-        line = f"{bar:20s} {status.level_db:4.0f} dB  {sounding} {self._last:24s} overflows {status.overflows} "
+        line = f"{bar:20s} {status.level_db:4.0f} dB  {sounding} {self._last:24s} {_losses(status)} "
         click.echo(f"\r{line}", nl=False)
 
-    def end(self) -> None:
-        if not self._as_json and sys.stdout.isatty():
-            click.echo()
+    def end(self, status: "Status") -> None:
+        if not self._as_json:
+            click.echo(f"\nListened for {status.seconds:.0f} s, {self.notes} notes, {_losses(status)}.")
+
+
+def _losses(status: "Status") -> str:
+    return f"{status.overflows} overflows, {status.xruns} xruns"
 
 
 def _event_to_dict(event: "Event", rate: float) -> dict[str, Any]:
@@ -158,15 +193,15 @@ def _index_or_name(device: str | None) -> int | str | None:
     return int(device) if device is not None and device.isdigit() else device
 
 
-def _open_midi(config: "Config") -> Any:
-    from rtmelody.io.midi import MidiPort
-
-    return MidiPort(config.midi)
-
-
 def _until_signal() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set, so that every way out ends the notes."""
+    """An event that Ctrl-C, SIGTERM and a closed terminal set, so that every way out ends the notes; the second time kills."""
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+
+    def stop(number: int, _frame: Any) -> None:
+        stopping.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
     return stopping

@@ -2,11 +2,12 @@
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
 
-from rtmelody.errors import RtmelodyError
+from rtmelody.errors import OutputError, RtmelodyError
 
 VERBS = {
     "demo": "Stream a bundled recording through the live path; needs no sound card.",
@@ -55,8 +56,14 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; an error of ours becomes one sentence and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a note sign shows something else
     try:
         cli(arguments)
     except RtmelodyError as error:
         click.echo(f"rtmelody: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk behind standard output, say
+        click.echo(f"rtmelody: {error.strerror or error}: {error.filename or 'standard output'}.", err=True)
+        sys.exit(OutputError.exit_code)

@@ -1,6 +1,8 @@
 """`rtmelody train`: sounds in, a model folder out. Every stage finds what an interrupted run has left."""
 
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import click
 from rtmelody.errors import TrainingError
 
 SYSTEM_SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General.sf3")
+REPORT_S = 60.0
 HELD_OUT_SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 
 
@@ -52,8 +55,9 @@ def train(
     """Render melodies, add rooms and noise, train, export, evaluate on what training never heard, and write the model card.
 
     Needs `pip install 'rtmelody[train]'` and the program fluidsynth (espeak-ng, if there, adds babble). Without --soundfont it
-    takes FluidR3 and MuseScore General where Debian puts them. A --sources folder may hold notes/, noise/, rooms/, recordings/
-    and melodies/ (see rtmelody/train/sources.py). Interrupt it at will: the same command goes on where it stopped.
+    takes FluidR3 and MuseScore General where Debian puts them. A --sources folder may hold soundfonts/, notes/, noise/,
+    babble/, rooms/, recordings/, singing/ and melodies/ (see rtmelody/train/sources.py). Interrupt it at will: the same command
+    goes on where it stopped.
     """
     soundfonts = soundfonts or tuple(path for path in map(Path, SYSTEM_SOUNDFONTS) if path.exists())
     try:
@@ -62,15 +66,23 @@ def train(
         raise TrainingError(f"Training needs more packages ({error.name}): run `pip install 'rtmelody[train]'`.") from error
     if not soundfonts and not sources:
         raise TrainingError("No sounds to train on: install fluid-soundfont-gm, or give --soundfont or --sources.")
-    if held_out in soundfonts:
+    if held_out.exists() and any(held_out.samefile(soundfont) for soundfont in soundfonts):
         raise TrainingError("The held-out soundfont must not be trained on: give another --held-out.")
     Pipeline(work, output, list(soundfonts), list(sources), seed, jobs, _progress).run(hours, passes, held_out, melodies)
     click.echo(f"The model is in {output}; read its MODEL_CARD.md. Use it with `model: {output}` in a configuration.")
 
 
-def _progress(steps: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+def _progress(steps: Iterable[Any], what: str, total: int) -> Iterator[Any]:
     """A progress bar on a terminal, a line now and then elsewhere."""
-    from rich.console import Console
-    from rich.progress import track
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
 
-    return track(steps, what, total=total, console=Console(stderr=True))
+        yield from track(steps, what, total=total, console=Console(stderr=True))
+        return
+    said_at = time.monotonic()
+    for number, step in enumerate(steps, 1):
+        if time.monotonic() - said_at > REPORT_S or number == total:
+            said_at = time.monotonic()
+            click.echo(f"{what}: {number} of {total}", err=True)
+        yield step

@@ -48,6 +48,7 @@ def transcribe(
         raise click.UsageError("--plot draws one file: give one FILE.")
     kind = kind or _kind_of(output)
     targets = _targets(files, output, kind)
+    _protect(files, [*targets, *([plot] if plot else [])])
     config = load_config(config_file)
     network = Network(model_folder(config.model))
     failures = []
@@ -81,14 +82,15 @@ def _transcribe_one(
         events += recognizer.flush()
         found = notes(events, audio.rate)
     content: bytes = files.FORMATS[kind](found)
-    if plot:
-        files.write_whole(plot, pictures.picture(np.concatenate(beginning), audio.rate, found, file.name))
     if target == STDIO:
         sys.stdout.buffer.write(content)
-        return
-    files.write_whole(target, content)
-    if not quiet:
-        click.echo(f"{file}: {len(found)} notes -> {target}", err=True)
+        sys.stdout.buffer.flush()
+    else:
+        files.write_whole(target, content)
+        if not quiet:
+            click.echo(f"{file}: {len(found)} notes -> {target}", err=True)
+    if plot:
+        files.write_whole(plot, pictures.picture(np.concatenate(beginning), audio.rate, found, file.name))
 
 
 def _recognizer(rate: int, config: "Config", network: "Network") -> Any:
@@ -98,43 +100,48 @@ def _recognizer(rate: int, config: "Config", network: "Network") -> Any:
     """
     from rtmelody.core.recognizer import Recognizer
 
-    network.reset()
     try:
         return Recognizer(rate, config, network)
     except ConfigError as error:
         raise AudioFileError(str(error)) from error
 
 
+def _protect(files: tuple[Path, ...], targets: list[Path]) -> None:
+    """Refuse to write over a recording that is to be read, or to write two things into one place.
+
+    Raises OutputError.
+    """
+    written = [target for target in targets if target != STDIO]
+    if len(set(written)) < len(written):
+        raise OutputError("Two results would be written to the same file: give them different names or folders.")
+    for target in written:
+        if any(file.exists() and target.exists() and file.samefile(target) for file in files):
+            raise OutputError(f"{target} is a recording to be read, not a place to write notes: give another --output.")
+
+
 def _kind_of(output: Path | None) -> str:
     """The format that the output's suffix asks for."""
-    suffix = output.suffix.removeprefix(".") if output else ""
-    return suffix if suffix in FORMATS else "mid"
+    suffix = output.suffix.lower().removeprefix(".") if output else ""
+    if suffix and suffix not in FORMATS:
+        raise click.UsageError(f"What is a .{suffix} file of notes? Give --format, or a suffix of {', '.join(FORMATS)}.")
+    return suffix or "mid"
 
 
 def _targets(files: tuple[Path, ...], output: Path | None, kind: str) -> list[Path]:
-    """Where each file's notes go.
+    """Where each file's notes go."""
+    from rtmelody.io.files import make_folder
 
-    Raises OutputError where two would meet in one place.
-    """
     if output == STDIO:
         if kind == "mid" and len(files) > 1:
             raise OutputError("Several MIDI files cannot share standard output: give a folder with -o.")
         return [STDIO] * len(files)
-    if output and len(files) == 1 and not output.is_dir() and output.suffix:
+    if output and output.suffix and not output.is_dir():
+        if len(files) > 1:
+            raise OutputError(f"{output} is one file for the notes of {len(files)}: give a folder.")
         return [output]
     folder = output or Path()
-    _make_folder(folder)
-    targets = [folder / f"{'stdin' if file == STDIO else file.stem}.{kind}" for file in files]
-    if len(set(targets)) < len(targets):
-        raise OutputError("Two of the files have the same name: transcribe them into different folders.")
-    return targets
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+    make_folder(folder)
+    return [folder / f"{'stdin' if file == STDIO else file.stem}.{kind}" for file in files]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,16 @@ LOWEST_SAMPLE_RATE = 8_000
 HIGHEST_SAMPLE_RATE = 192_000
 # A resonator nearer to the Nyquist frequency than this would hear its own mirror image: it stays silent.
 HIGHEST_OF_NYQUIST = 0.96
-# Below the noise of any converter, and far above float32 denormals, which would stall the CPU.
+LOUDEST = 100.0  # 40 dB above full scale
+# Below the noise of any converter.
 FLOOR_DB = -120.0
 FLOOR_POWER = 1e-12
+NEGLIGIBLE = 1e-12  # an amplitude; smaller ones would decay into float32 denormals, which stall the CPU
 # Samples that one pass over the bank takes: the state then stays in registers that long.
 UNROLL = 8
 
 
-@dataclass(frozen=True, slots=True)
-class FrontEnd:
+class FrontEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the resonator bank looks like; a model is trained for exactly one of these (see its manifest)."""
 
     hop_s: float = 0.005
@@ -110,7 +112,7 @@ class Framing:
 
     def push(self, samples: Floats) -> Frames:
         """Frames of the hops that `samples` (mono, full scale ±1) complete; what is left waits for the next call."""
-        stream = np.concatenate((self._rest, samples), dtype=np.float32)
+        stream = np.concatenate((self._rest, _sane(samples)), dtype=np.float32)
         count = len(stream) // self.hop
         hops = stream[: count * self.hop].reshape(count, self.hop)
         self._rest = stream[count * self.hop :].copy()
@@ -123,6 +125,13 @@ class Framing:
         outputs = (frames.features, frames.rotation, frames.level_db)
         _frame_hops(hops, self._pole, self._gain, *scales, self._state, self._history, *outputs)
         return frames
+
+
+def _sane(samples: Floats) -> Floats:
+    """The samples without what no microphone can mean, which the resonators would remember for ever: NaN and absurd levels."""
+    if np.abs(samples).max(initial=0.0) <= LOUDEST:  # false for NaN
+        return samples
+    return np.clip(np.nan_to_num(samples, nan=0.0), -LOUDEST, LOUDEST)
 
 
 def _decay(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_rate: float) -> NDArray[np.float64]:
@@ -195,7 +204,7 @@ def _frame_hops(hops, pole, gain, range_db, rise_db, state, history, features, r
                 history[i, k] = history[i + 1, k]
             history[-1, k] = level
             for i in range(4):
-                if abs(state[i, k]) < FLOOR_POWER:
+                if abs(state[i, k]) < NEGLIGIBLE:
                     state[i, k] = 0.0
             state[4, k], state[5, k] = state[2, k], state[3, k]
         for k in range(bins):

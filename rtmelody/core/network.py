@@ -5,6 +5,7 @@ it is refused. Reset means zeros: nothing is reloaded.
 """
 
 import hashlib
+from contextlib import suppress
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ Floats = NDArray[np.float32]
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What travels with the weights.
 
-    `inputs` and `outputs` name the graph's tensors in its own order: features, hidden, cell; hidden, cell, classes, onset.
+    The graph's inputs are named features, hidden and cell; its outputs have no names, so `outputs` gives them in its order.
     """
 
     version: int
@@ -36,7 +37,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lowest_pitch: int
     highest_pitch: int
     units: int
-    inputs: list[str]
     outputs: list[str]
     commit: str
 
@@ -58,9 +58,10 @@ def model_folder(name: str) -> Path:
     Raises ModelError if there is none.
     """
     package = Path(str(resources.files("rtmelody")))
-    for folder in (Path(name), package / "models" / name, package.parent / "models" / name):
-        if (folder / "manifest.json").is_file():
-            return folder
+    for folder in (Path(name).expanduser(), package / "models" / name, package.parent / "models" / name):
+        with suppress(OSError):  # a folder that may not be read, or a name too long to be one
+            if (folder / "manifest.json").is_file():
+                return folder
     raise ModelError(f"There is no model {name!r}: give a bundled model's name or a folder that holds a manifest.json.")
 
 
@@ -91,7 +92,8 @@ class Network:
         self.manifest = read_manifest(folder)
         file, digest = ("model.tflite", self.manifest.sha256) if quantized else ("float32.tflite", self.manifest.sha256_float)
         self._interpreter = _interpreter(_read_graph(folder / file, digest), runtime)
-        self._inputs = self._tensors(self._interpreter.get_input_details(), self.manifest.inputs)
+        inputs = self._interpreter.get_input_details()
+        self._inputs = self._tensors(inputs, [tensor["name"].split(":")[0] for tensor in inputs])
         self._outputs = self._tensors(self._interpreter.get_output_details(), self.manifest.outputs)
         self.reset()
 
@@ -115,7 +117,7 @@ class Network:
         """Index of every named tensor, its shape and type checked against the manifest."""
         shapes = self.manifest.shapes()
         found = [(tuple(tensor["shape"]), tensor["dtype"]) for tensor in details]
-        if found != [(shapes.get(name), np.float32) for name in names]:
+        if len(set(names)) < len(names) or found != [(shapes.get(name), np.float32) for name in names]:
             raise ModelError(f"The graph of the model {self.manifest.name} does not have the tensors of its manifest.")
         return {name: tensor["index"] for name, tensor in zip(names, details, strict=True)}
 

@@ -20,12 +20,13 @@ class Recognizer:
     """
 
     def __init__(self, sample_rate: float, config: Config | None = None, network: Network | None = None) -> None:
-        """Listen at a sample rate of 8 to 192 kHz; `network` replaces the configured model.
+        """Listen at a sample rate of 8 to 192 kHz; `network`, which is reset, replaces the configured model.
 
         Raises ConfigError or ModelError.
         """
         config = config or Config()
         self.network = network or Network(model_folder(config.model))
+        self.network.reset()
         self.framing = Framing(sample_rate, self.network.manifest.front_end, config.tuning.a4_hz)
         self.tracker = Tracker(config.tracker, self.network.manifest.lowest_pitch, self.framing.hop, sample_rate)
         self._tuner = Tuner(self.framing)

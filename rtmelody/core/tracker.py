@@ -63,7 +63,7 @@ TRANSITIONS: dict[tuple[State, Signal], _Row] = {
     (State.CHANGING, Signal.RIVAL): (State.CHANGING, (Action.NOMINATE,)),
     (State.CHANGING, Signal.CONFIRMED): (State.SOUNDING, (Action.NOMINATE, Action.OFF, Action.ON)),
     (State.CHANGING, Signal.STRUCK): (State.SOUNDING, (Action.DROP, Action.OFF, Action.AGAIN)),
-    (State.CHANGING, Signal.FADED): (State.PENDING, (Action.OFF, Action.NOMINATE)),
+    (State.CHANGING, Signal.FADED): (State.SILENT, (Action.DROP, Action.OFF)),
     (State.FADING, Signal.QUIET): (State.FADING, ()),
     (State.FADING, Signal.HELD): (State.SOUNDING, ()),
     (State.FADING, Signal.RIVAL): (State.CHANGING, (Action.NOMINATE,)),
@@ -85,6 +85,7 @@ class Tracker:
         self._thresholds = thresholds
         self._lowest = lowest_pitch
         hop_s = hop / sample_rate
+        self._hop_s = hop_s
         self._release = hops(thresholds.release_s, hop_s)
         self._minimum = hops(thresholds.minimum_s, hop_s)
         self._refractory = hops(thresholds.refractory_s, hop_s)
@@ -96,7 +97,7 @@ class Tracker:
         self._unheard = 0  # hops since the sounding note was last heard
         self._armed = False  # the onset output has rested since the last NoteOn, so that a new peak is a new attack
         self._candidate: int | None = None
-        self._evidence = 0.0  # posterior gathered by the candidate, summed over hops
+        self._evidence = 0.0  # probability · seconds that the candidate has gathered
         self._nominated_at = 0  # sample index
 
     @property
@@ -138,7 +139,7 @@ class Tracker:
         if self._note is not None and self._unheard == 0 and self._struck_again(posterior):
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
-        if rival and settled and self._evidence_for(posterior, best) >= self._thresholds.evidence:
+        if rival and settled and self._evidence_for(posterior, best) >= self._thresholds.evidence_s:
             return Signal.CONFIRMED
         if self._note is not None and settled and self._unheard >= self._release:
             return Signal.FADED
@@ -158,7 +159,7 @@ class Tracker:
     def _evidence_for(self, posterior: Posterior, rival: int) -> float:
         """What the rival has gathered, this hop included; a new rival starts from nothing."""
         gathered = self._evidence if rival == self._candidate else 0.0
-        return gathered + float(posterior.classes[rival])
+        return gathered + float(posterior.classes[rival]) * self._hop_s
 
     def _act(self, action: Action, posterior: Posterior, best: int) -> list[Event]:
         if action is Action.NOMINATE:

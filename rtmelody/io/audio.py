@@ -1,5 +1,6 @@
 """Microphones and other inputs, through PortAudio (sounddevice)."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from rtmelody.config import Audio
 from rtmelody.core.ring import Ring
 from rtmelody.errors import AudioDeviceError
+
+CLOSING_S = 1.0  # a living device closes sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Microphone:
         self._column = settings.channel - 1
         with _mapped_errors(sounddevice):
             self._stream = sounddevice.InputStream(
-                device=settings.device,
+                device=_resolved(settings.device),
                 samplerate=settings.sample_rate,
                 channels=settings.channel,
                 blocksize=settings.block_size,
@@ -75,26 +78,50 @@ class Microphone:
                 callback=self._on_block,
             )
         self.sample_rate: float = self._stream.samplerate
-        self.ring = Ring(round(settings.ring_s * self.sample_rate))
+        self.xruns = 0  # times that the device reported lost samples
+        self.ring = Ring(max(round(settings.ring_s * self.sample_rate), 4 * settings.block_size))
 
     @property
     def finished(self) -> bool:
         """Whether no more samples will come: the device has gone."""
-        return not self._stream.active
+        with _mapped_errors(self._sounddevice):
+            return not self._stream.active
 
     def start(self) -> None:
         """Let the callbacks begin."""
         with _mapped_errors(self._sounddevice):
             self._stream.start()
 
-    def stop(self) -> None:
-        """End the stream; nothing is written to the ring afterwards."""
+    def stop(self) -> bool:
+        """End the stream; whether that worked.
+
+        With its JACK server dead, PortAudio waits in abort and close for ever: then a thread is left waiting, and so would be
+        the exit of the process.
+        """
+        closing = threading.Thread(target=self._close, daemon=True)
+        closing.start()
+        closing.join(CLOSING_S)
+        return not closing.is_alive()
+
+    def _close(self) -> None:
         self._stream.abort(ignore_errors=True)
         self._stream.close(ignore_errors=True)
 
-    def _on_block(self, block: NDArray[np.float32], _frames: int, _time: Any, _status: Any) -> None:
+    def _on_block(self, block: NDArray[np.float32], _frames: int, _time: Any, status: Any) -> None:
         """PortAudio's callback: copy and count, nothing else."""
+        self.xruns += status.input_overflow
         self.ring.write(block[:, self._column])
+
+
+def _resolved(device: str | int | None) -> str | int | None:
+    """The first input whose name has the given text in it; PortAudio wants exactly one."""
+    if not isinstance(device, str):
+        return device
+    matching = [found for found in input_devices() if device.lower() in found.name.lower()]
+    if not matching:
+        raise AudioDeviceError(f"No audio input has {device!r} in its name: see `rtmelody devices`.")
+    exact = [found for found in matching if found.name == device]
+    return (exact or matching)[0].index
 
 
 def _sounddevice() -> ModuleType:
@@ -112,4 +139,4 @@ def _mapped_errors(sounddevice: ModuleType) -> Iterator[None]:
         yield
     except (sounddevice.PortAudioError, ValueError) as error:
         message = " ".join(str(error).split())
-        raise AudioDeviceError(f"The audio input cannot be opened ({message}): see `rtmelody devices`.") from error
+        raise AudioDeviceError(f"The audio input cannot be used ({message}): see `rtmelody devices`.") from error

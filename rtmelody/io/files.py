@@ -23,8 +23,10 @@ from rtmelody.events import Note
 BLOCK = 16_384  # samples read at a time
 STDIN = Path("-")
 TICKS_PER_SECOND = 960  # of mido's default: 480 ticks a beat, 120 beats a minute
-# Writers that stream do not know their length beforehand, and put one of these into the header.
-UNKNOWN_LENGTHS = {0, 0x7FFFFFFF, 0x7FFFFFFF - 36, 0xFFFFFFFF, 0xFFFFFFFF - 36}
+# Writers that stream do not know the length beforehand, and promise about 2 or 4 GiB.
+UNKNOWN_LENGTH = 0x7FFFF000
+LARGEST_OGG_PAGE = 65_307
+OGG_END_OF_STREAM = 4
 
 
 class AudioFile:
@@ -54,7 +56,9 @@ class AudioFile:
         try:
             return self._file.read(BLOCK, dtype="float32", always_2d=True).mean(axis=1)  # type: ignore[no-any-return]
         except soundfile.LibsndfileError as error:
-            raise AudioFileError(f"{self.name} is truncated or damaged: {error.error_string}") from error
+            raise AudioFileError(
+                f"{self.name} is truncated or damaged: {error.error_string or 'it cannot be decoded'}"
+            ) from error
 
 
 @contextmanager
@@ -67,11 +71,13 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
     with _open_bytes(path, name) as data:
         if not data.read(1):
             raise AudioFileError(f"{name} is empty.")
+        _refuse_unfinished_ogg(name, data)
         data.seek(0)
         try:
             file = soundfile.SoundFile(data)
-        except soundfile.LibsndfileError as error:
-            raise AudioFileError(f"{name} is not audio that can be read (WAV, FLAC, OGG, MP3): {error.error_string}") from error
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split()) or "unknown format"
+            raise AudioFileError(f"{name} is not audio that can be read (WAV, FLAC, OGG, MP3): {reason}") from error
         with file:
             _refuse_truncated(name, file)
             yield AudioFile(name, file)
@@ -79,7 +85,12 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
 
 def _open_bytes(path: Path, name: str) -> BinaryIO:
     try:
-        return io.BytesIO(sys.stdin.buffer.read()) if path == STDIN else path.open("rb")
+        if path == STDIN:
+            return io.BytesIO(sys.stdin.buffer.read())
+        file = path.open("rb")
+        return file if file.seekable() else io.BytesIO(file.read())
+    except AttributeError as error:  # sys.stdin is None
+        raise AudioFileError("Standard input is closed.") from error
     except OSError as error:
         raise AudioFileError(f"Cannot read {name}: {error.strerror}.") from error
 
@@ -87,10 +98,23 @@ def _open_bytes(path: Path, name: str) -> BinaryIO:
 def _refuse_truncated(name: str, file: soundfile.SoundFile) -> None:
     """Libsndfile shortens a WAV that breaks off without a word, but its log knows what the header promised."""
     promise = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
-    if promise and int(promise[1]) > int(promise[2]) and int(promise[1]) not in UNKNOWN_LENGTHS:
+    if promise and int(promise[1]) > int(promise[2]) and int(promise[1]) < UNKNOWN_LENGTH:
         raise AudioFileError(f"{name} is truncated: it promises {promise[1]} bytes of sound and holds {promise[2]}.")
     if file.frames == 0:
         raise AudioFileError(f"{name} holds no sound.")
+
+
+def _refuse_unfinished_ogg(name: str, data: BinaryIO) -> None:
+    """An Ogg stream ends with a page that says so (RFC 3533); libsndfile does not mind if it is missing."""
+    data.seek(0)
+    if data.read(4) != b"OggS":
+        return
+    size = data.seek(0, io.SEEK_END)
+    data.seek(max(0, size - LARGEST_OGG_PAGE))
+    end = data.read()
+    flags = end[end.rfind(b"OggS") + 5 :][:1]
+    if not flags or not flags[0] & OGG_END_OF_STREAM:
+        raise AudioFileError(f"{name} is truncated: its last page is missing.")
 
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -118,7 +142,7 @@ def to_midi(notes: list[Note]) -> bytes:
     timed = [(note.onset, 1, mido.Message("note_on", note=note.midi, velocity=note.velocity)) for note in notes]
     timed += [(note.offset, 0, mido.Message("note_off", note=note.midi)) for note in notes]
     track, clock = mido.MidiTrack(), 0
-    for seconds, _, message in sorted(timed, key=lambda item: item[:2]):
+    for seconds, _, message in sorted(timed, key=lambda item: item[:2]):  # an off before the on of the same moment
         tick = round(seconds * TICKS_PER_SECOND)
         track.append(message.copy(time=tick - clock))
         clock = tick
@@ -128,6 +152,17 @@ def to_midi(notes: list[Note]) -> bytes:
 
 
 FORMATS: dict[str, Callable[[list[Note]], bytes]] = {"mid": to_midi, "jsonl": to_jsonl, "csv": to_csv}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises OutputError if that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

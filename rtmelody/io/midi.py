@@ -54,7 +54,8 @@ def _open_port(name: str) -> rtmidi.MidiOut:
             if api == rtmidi.API_WINDOWS_MM:  # has no virtual ports: loopMIDI makes one of that name
                 out.open_port(next(place for place, port in enumerate(out.get_ports()) if name in port))
             else:
-                out.open_virtual_port("out")
+                # CoreMIDI shows the port's name alone, JACK and ALSA put the client's before it.
+                out.open_virtual_port(name if api == rtmidi.API_MACOSX_CORE else "out")
         except (rtmidi.RtMidiError, NotImplementedError, StopIteration):
             continue
         return out

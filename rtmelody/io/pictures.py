@@ -8,15 +8,9 @@ from numpy.typing import NDArray
 
 from rtmelody.core.framing import Framing
 from rtmelody.errors import OutputError
-from rtmelody.events import Note
+from rtmelody.events import Note, note_name
 
 WIDEST_S = 60.0  # more than this fits no page: the picture then shows the beginning
-NOTE_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
-
-
-def note_name(midi: int) -> str:
-    """Scientific pitch name of a MIDI number: 60 is C4."""
-    return f"{NOTE_NAMES[midi % 12]}{midi // 12 - 1}"
 
 
 def picture(samples: NDArray[np.float32], sample_rate: float, notes: list[Note], title: str) -> bytes:
@@ -48,7 +42,8 @@ def picture(samples: NDArray[np.float32], sample_rate: float, notes: list[Note],
 def _draw_spectrum(axes: Any, samples: NDArray[np.float32], sample_rate: float, length: float) -> None:
     """The resonator bank's own spectrogram, dB relative to the loudest bin of the recording."""
     framing = Framing(sample_rate)
-    frames = framing.push(samples)
+    # At least one hop: a picture of nothing is still a picture.
+    frames = framing.push(np.concatenate((samples, np.zeros(framing.hop, np.float32))))
     bins = framing.front_end.bins
     level = (frames.features[:, :bins] - 1.0) * framing.front_end.range_db / 2 + frames.level_db[:, None]
     stride = max(1, len(level) // 4000)

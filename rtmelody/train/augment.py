@@ -128,7 +128,7 @@ def make_rooms(folder: Path, count: int, seed: int) -> Iterator[str]:
         room.add_microphone(rng.uniform(0.4, size - 0.4))
         room.compute_rir()
         response = np.asarray(room.rir[0][0], np.float32)
-        soundfile.write(path, response / np.max(np.abs(response)) * 0.99, RATE)
+        _write_whole(path, response / np.max(np.abs(response)) * 0.99)
 
 
 def make_babble(folder: Path, count: int, seed: int, languages: tuple[str, ...] = LANGUAGES) -> Iterator[str]:
@@ -143,7 +143,14 @@ def make_babble(folder: Path, count: int, seed: int, languages: tuple[str, ...] 
         voices = [_voice(rng, languages) for _ in range(rng.integers(2, 8))]
         length = 8 * RATE
         mix = sum(rng.uniform(0.4, 1.0) * np.take(v, np.arange(length) + rng.integers(len(v)), mode="wrap") for v in voices)
-        soundfile.write(path, mix / np.max(np.abs(mix)) * 0.9, RATE)
+        _write_whole(path, mix / np.max(np.abs(mix)) * 0.9)
+
+
+def _write_whole(path: Path, audio: Audio) -> None:
+    """Write a file that an interrupted run does not leave half-written."""
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    soundfile.write(unfinished, audio, RATE)
+    unfinished.replace(path)
 
 
 def _voice(rng: np.random.Generator, languages: tuple[str, ...]) -> Audio:

@@ -45,12 +45,20 @@ its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of 
 """
 
 
-def write_card(folder: Path, facts: dict[str, Any], results: Table, sources: list[Path]) -> None:
-    """Write MODEL_CARD.md; `facts` fills the text, `sources` are the folders whose licences it must carry."""
+# Of the soundfonts that `rtmelody train` takes by itself, from their own documentation.
+SOUNDFONTS = {
+    "FluidR3_GM": "Fluid R3 GM, copyright 2000-2002, 2008 Frank Wen, with contributions named in its documentation. MIT.",
+    "MuseScore_General": "MuseScore General, copyright 2018-2021 S. Christian Collins, after Fluid R3 GM by Frank Wen, with "
+    "parts by Michael Cowgill, Ethan Winer (Temple Blocks) and Michael Schorsch (Drumline Cymbals). MIT.",
+}
+
+
+def write_card(folder: Path, facts: dict[str, Any], results: Table, sources: list[Path], soundfonts: list[Path]) -> None:
+    """Write MODEL_CARD.md; `facts` fills the text, `sources` and `soundfonts` are what it must attribute."""
     tables = "\n\n".join(
         f"### {condition[0].upper()}{condition[1:]}\n\n{_table(groups)}" for condition, groups in results.items()
     )
-    card = TEXT.format(**facts, name=folder.name, tables=tables, sources=_sources(sources))
+    card = TEXT.format(**facts, name=folder.name, tables=tables, sources=_sources(sources, soundfonts))
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 
 
@@ -61,7 +69,11 @@ def _table(groups: dict[str, dict[str, float]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _sources(folders: list[Path]) -> str:
-    """Every source with its licence, from the LICENSE.txt beside it."""
+def _sources(folders: list[Path], soundfonts: list[Path]) -> str:
+    """Every source with its licence: of soundfonts as known here, of folders from the LICENSE.txt beside them."""
+    parts = [f"### {path.stem}\n\n{SOUNDFONTS.get(path.stem, 'Licence unknown here: ask its maker.')}" for path in soundfonts]
     licences = sorted(licence for folder in folders for licence in folder.glob("**/LICENSE.txt"))
-    return "\n\n".join(f"### {licence.parent.name}\n\n{licence.read_text(encoding='utf-8').strip()}" for licence in licences)
+    parts += [f"### {licence.parent.name}\n\n{licence.read_text(encoding='utf-8').strip()}" for licence in licences]
+    return "\n\n".join(
+        [*parts, "### Synthetic\n\nTones, rooms, babble (espeak-ng) and noises made by `rtmelody train` itself."]
+    )

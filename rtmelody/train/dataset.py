@@ -84,5 +84,5 @@ def _make_shard(task: tuple[int, int, Path]) -> Path:
     examples = [example(np.random.default_rng((seed, number, clip)), *_worker) for clip in range(CLIPS_PER_SHARD)]
     unfinished = path.with_suffix(".tmp.npz")
     np.savez(unfinished, **{name: np.stack([one[name] for one in examples]) for name in examples[0]})
-    unfinished.rename(path)
+    unfinished.replace(path)
     return path

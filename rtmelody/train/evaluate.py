@@ -99,8 +99,7 @@ def tables(scores: Iterable[tuple[str, str, Score]]) -> Table:
 def recognize(case: Case, network: Network, config: Config) -> list[Note]:
     """What rtmelody makes of a case."""
     recognizer = Recognizer(case.rate, config, network)
-    events = recognizer.reset() + recognizer.push(case.audio) + recognizer.flush()
-    return notes(events, case.rate)
+    return notes(recognizer.push(case.audio) + recognizer.flush(), case.rate)
 
 
 def score(case: Case, found: list[Note], tolerance_s: float = 0.1) -> Score:

@@ -27,7 +27,6 @@ from rtmelody.train.network import PitchwiseLSTM
 from rtmelody.train.shape import Shape
 
 # TensorFlow hands outputs over in alphabetical order of their names.
-INPUTS = ["features", "hidden", "cell"]
 OUTPUTS = ["cell", "classes", "hidden", "onset"]
 GOLDEN_S = 2.0
 GOLDEN_RATE = 44_100
@@ -49,7 +48,6 @@ def export(weights: Path, folder: Path, commit: str, front_end: FrontEnd, shape:
         lowest_pitch=shape.lowest_pitch,
         highest_pitch=shape.highest_pitch,
         units=shape.units,
-        inputs=INPUTS,
         outputs=OUTPUTS,
         commit=commit,
     )

@@ -92,7 +92,7 @@ def _variables(model: PitchwiseLSTM) -> list[keras.Variable]:
 def _save(model: PitchwiseLSTM, checkpoint: Path, plan: np.ndarray, visits: int, loss: float) -> None:
     unfinished = checkpoint.with_suffix(".tmp.npz")
     np.savez(unfinished, *[np.asarray(variable) for variable in _variables(model)], plan=plan, visits=visits, loss=loss)
-    unfinished.rename(checkpoint)
+    unfinished.replace(checkpoint)
 
 
 def _restore(model: PitchwiseLSTM, checkpoint: Path, plan: np.ndarray) -> tuple[int, float]:

@@ -26,7 +26,7 @@ CLIP_S = 6.0
 SEED = 1_000_003  # far from the seeds of the shards
 GRID = {
     "on_probability": (0.3, 0.4, 0.5, 0.6),
-    "evidence": (1.2, 1.7, 2.2, 3.0, 4.0),
+    "evidence_s": (0.006, 0.0085, 0.011, 0.015, 0.020),
     "strike": (0.2, 0.3, 0.4, 0.5),
 }
 

@@ -1,10 +1,12 @@
 """From sounds to a model folder, stage by stage. Every stage keeps what an earlier run has finished."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,12 @@ from rtmelody.train.augment import make_babble, make_rooms
 from rtmelody.train.card import write_card
 from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, make_shards
 from rtmelody.train.shape import Shape
-from rtmelody.train.sources import PROGRAMS, render_soundfont, synthesize_libraries
+from rtmelody.train.sources import PROGRAMS, load_sources, render_soundfont, synthesize_libraries
 
 SHARD_HOURS = CLIP_S * CLIPS_PER_SHARD / 3600
 SYNTHESIZERS, ROOMS, BABBLE = 6, 60, 80
 
+FRONT_END, SHAPE = FrontEnd(), Shape()
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
@@ -40,11 +43,13 @@ class Pipeline:
     seed: int
     jobs: int
     progress: Progress
-    front_end: FrontEnd = field(default_factory=FrontEnd)
-    shape: Shape = field(default_factory=Shape)
 
     def run(self, hours: float, passes: float, held_out: Path, melodies: int) -> None:
-        """All stages in order."""
+        """All stages in order.
+
+        Raises TrainingError before the long work if something is missing, or if `work` belongs to another training.
+        """
+        self._check(held_out)
         self._make_sounds()
         shards = self._make_shards(max(1, round(hours / SHARD_HOURS)))
         loss, visits, parameters = self._fit(shards, passes)
@@ -58,27 +63,45 @@ class Pipeline:
             "loss": loss,
             "parameters": parameters,
             "held_out": held_out.stem,
-            "pitches": self.shape.pitches,
-            "lowest": self.shape.lowest_pitch,
-            "highest": self.shape.highest_pitch,
-            "hop_ms": 1000 * self.front_end.hop_s,
+            "pitches": SHAPE.pitches,
+            "lowest": SHAPE.lowest_pitch,
+            "highest": SHAPE.highest_pitch,
+            "hop_ms": 1000 * FRONT_END.hop_s,
         }
-        write_card(self.output, facts, results, self._folders())
+        write_card(self.output, facts, results, self._folders(), self._soundfonts())
 
     def _folders(self) -> list[Path]:
         return [self.work / "sounds", *self.sources]
+
+    def _check(self, held_out: Path) -> None:
+        """Look for what is needed in the end as well, and keep to one training a work folder."""
+        if not held_out.exists():
+            raise TrainingError(f"There is no soundfont {held_out} to evaluate on: give another with --held-out.")
+        if not shutil.which("fluidsynth"):
+            raise TrainingError("fluidsynth is missing: install it (Debian: `apt install fluidsynth`).")
+        plan = {"soundfonts": [*map(str, self._soundfonts())], "sources": [*map(str, self.sources)], "seed": self.seed}
+        path = self.work / "plan.json"
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != plan:
+            raise TrainingError(f"{self.work} holds a training from other sounds or another seed: choose another --work.")
+        self.work.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plan), encoding="utf-8")
+
+    def _soundfonts(self) -> list[Path]:
+        plugged = [path for folder in self.sources for path in sorted((folder / "soundfonts").glob("*.sf[23]"))]
+        return [*self.soundfonts, *plugged]
 
     def _make_sounds(self) -> None:
         """Notes of the soundfonts and of synthesizers, rooms and babble."""
         sounds = self.work / "sounds"
         _consume(self.progress(synthesize_libraries(sounds / "notes", SYNTHESIZERS, self.seed), "Synthesizing", SYNTHESIZERS))
-        for soundfont in self.soundfonts:
+        for soundfont in self._soundfonts():
             _consume(self.progress(render_soundfont(soundfont, sounds / "notes"), f"Playing {soundfont.stem}", len(PROGRAMS)))
         _consume(self.progress(make_rooms(sounds / "rooms", ROOMS, self.seed), "Building rooms", ROOMS))
         _consume(self.progress(make_babble(sounds / "babble", BABBLE, self.seed), "Babbling", BABBLE))
 
     def _make_shards(self, count: int) -> list[Path]:
-        shards = make_shards(self._folders(), self.work / "shards", count, self.seed, self.front_end, self.shape, self.jobs)
+        load_sources(self._folders())  # a fault in them shows here, in one sentence, rather than in every worker
+        shards = make_shards(self._folders(), self.work / "shards", count, self.seed, FRONT_END, SHAPE, self.jobs)
         return sorted(self.progress(shards, "Making examples", count))
 
     def _fit(self, shards: list[Path], passes: float) -> tuple[float, int, int]:
@@ -86,7 +109,7 @@ class Pipeline:
         from rtmelody.train.fit import fit, weights
 
         visits = max(1, round(len(shards) * passes))
-        training = fit(shards, visits, self.front_end, self.shape, self.work / "checkpoint.npz", self.seed)
+        training = fit(shards, visits, FRONT_END, SHAPE, self.work / "checkpoint.npz", self.seed)
         loss = np.nan
         for model, loss in self.progress(training, "Training", visits):  # noqa: B007 (the last ones count)
             pass
@@ -114,5 +137,7 @@ def _consume(steps: Iterable[Any]) -> None:
 
 def _commit() -> str:
     """The commit that trains, if this is a checkout."""
-    result = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
+    if not shutil.which("git"):
+        return "unknown"
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"

@@ -1,8 +1,8 @@
 """Where training sounds come from: pluggable folders, and soundfonts turned into such folders.
 
-A sources folder may hold, all optional but the first or second:
+A sources folder may hold, all optional but one of the first two:
 
-    soundfonts/*.sf2 *.sf3          rendered once into single notes by fluidsynth
+    soundfonts/*.sf2 *.sf3          played once by fluidsynth into single notes (see `rtmelody.train.pipeline`)
     notes/<library>/<midi>_<take>.* one note a file; notes.tsv (file, midi, cents) refines the pitch
     noise/*  babble/*  rooms/*      noises; voices talking at once; room impulse responses
     recordings/<name>.* + .tsv      real performances with onset_s, offset_s, midi_float (also `singing/`)
@@ -91,9 +91,9 @@ class Sources:
 
 
 def load_sources(folders: list[Path]) -> Sources:
-    """Read every folder that `prepare` filled or that the user plugged in.
+    """Read every folder, those that the pipeline filled and those that the user plugged in.
 
-    Raises TrainingError where there is not one note to play.
+    Raises TrainingError where there is not one note to play, or a recording lacks its annotation.
     """
     sources = Sources()
     for folder in folders:
@@ -144,8 +144,11 @@ def load_library(folder: Path) -> Library:
 
 def load_recording(path: Path) -> Recording:
     """A performance with its annotation in the TSV of the same name."""
-    with path.with_suffix(".tsv").open(encoding="utf-8") as table:
-        rows = [(row["onset_s"], row["offset_s"], row["midi_float"]) for row in csv.DictReader(table, delimiter="\t")]
+    try:
+        with path.with_suffix(".tsv").open(encoding="utf-8") as table:
+            rows = [(row["onset_s"], row["offset_s"], row["midi_float"]) for row in csv.DictReader(table, delimiter="\t")]
+    except (OSError, KeyError) as error:
+        raise TrainingError(f"{path} needs a .tsv beside it with the columns onset_s, offset_s and midi_float.") from error
     return Recording(read_audio(path), np.array(rows, np.float64))
 
 

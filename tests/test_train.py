@@ -86,6 +86,7 @@ def test_scorer_knows_right_from_wrong():
 TRAINING = """
 import sys
 from pathlib import Path
+from rtmelody.config import Config
 from rtmelody.train.pipeline import Pipeline
 
 def progress(steps, what, total):
@@ -95,7 +96,7 @@ def progress(steps, what, total):
 
 work, held_out = Path(sys.argv[1]), Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
 if __name__ == "__main__":
-    Pipeline(work, work / "model", [], [], 1, 2, progress).run(0.1, 2.0, held_out, 1)
+    Pipeline(work, work / "model", [], [], 1, 2, progress).run(0.1, 2.0, held_out, 1, Config())
 """
 
 

@@ -1,27 +1,35 @@
 """`rtmelody devices`: what `listen` can listen to."""
 
+from pathlib import Path
+
 import click
+
+from rtmelody.cli.options import config_option
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a device.")
-def devices(as_json: bool) -> None:
-    """List the audio inputs; the default one is marked with *.
+@config_option
+def devices(as_json: bool, config_file: Path | None) -> None:
+    """List the audio inputs; the one that `listen` would take is marked with *.
 
     Give `listen --device` an index, a name or a part of a name.
     """
     import json
     from dataclasses import asdict
 
-    from rtmelody.io.audio import input_devices
+    from rtmelody.config import load_config
+    from rtmelody.io.audio import input_devices, resolved
 
+    config = load_config(config_file)
     found = input_devices()
+    chosen = resolved(config.audio.device) if found else None
     if not found and not as_json:
         click.echo("No audio input was found: connect one, or try `rtmelody demo`, which needs none.")
     for device in found:
         if as_json:
-            click.echo(json.dumps(asdict(device)))
+            click.echo(json.dumps(asdict(device) | {"chosen": device.index == chosen}))
         else:
-            mark = "*" if device.default else " "
+            mark = "*" if device.index == chosen else " "
             about = f"{device.host_api}, {device.channels} in, {device.sample_rate:g} Hz"
             click.echo(f"{mark}{device.index:3d}  {device.name}  [{about}]")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rtmelody.cli.options import config_option
-from rtmelody.errors import AudioDeviceError, RtmelodyError
+from rtmelody.errors import AudioDeviceError, MidiError, RtmelodyError
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
@@ -105,7 +105,10 @@ def _output(config: "Config", no_midi: bool) -> Iterator[Any]:
     if no_midi:
         yield _NoMidi()
         return
-    from rtmelody.io.midi import MidiPort
+    try:
+        from rtmelody.io.midi import MidiPort
+    except ImportError as error:
+        raise MidiError("MIDI needs python-rtmidi: run `pip install python-rtmidi` (it may need a compiler).") from error
 
     with closing(MidiPort(config.midi)) as port:
         yield port

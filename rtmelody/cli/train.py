@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from rtmelody.cli.options import config_option
 from rtmelody.errors import TrainingError
 
 SYSTEM_SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General.sf3")
@@ -40,6 +41,7 @@ HELD_OUT_SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 @click.option(
     "--melodies", type=click.IntRange(1, 1000), default=10, show_default=True, help="Melodies an instrument to evaluate on."
 )
+@config_option
 def train(
     output: Path,
     work: Path,
@@ -51,6 +53,7 @@ def train(
     jobs: int,
     held_out: Path,
     melodies: int,
+    config_file: Path | None,
 ) -> None:
     """Render melodies, add rooms and noise, train, export, evaluate on what training never heard, and write the model card.
 
@@ -61,6 +64,7 @@ def train(
     """
     soundfonts = soundfonts or tuple(path for path in map(Path, SYSTEM_SOUNDFONTS) if path.exists())
     try:
+        from rtmelody.config import load_config
         from rtmelody.train.pipeline import Pipeline
     except ImportError as error:
         raise TrainingError(f"Training needs more packages ({error.name}): run `pip install 'rtmelody[train]'`.") from error
@@ -68,7 +72,8 @@ def train(
         raise TrainingError("No sounds to train on: install fluid-soundfont-gm, or give --soundfont or --sources.")
     if held_out.exists() and any(held_out.samefile(soundfont) for soundfont in soundfonts):
         raise TrainingError("The held-out soundfont must not be trained on: give another --held-out.")
-    Pipeline(work, output, list(soundfonts), list(sources), seed, jobs, _progress).run(hours, passes, held_out, melodies)
+    pipeline = Pipeline(work, output, list(soundfonts), list(sources), seed, jobs, _progress)
+    pipeline.run(hours, passes, held_out, melodies, load_config(config_file))
     click.echo(f"The model is in {output}; read its MODEL_CARD.md. Use it with `model: {output}` in a configuration.")
 
 

@@ -27,7 +27,6 @@ class Device:
     host_api: str
     channels: int
     sample_rate: float
-    default: bool
 
 
 def input_devices() -> list[Device]:
@@ -38,7 +37,6 @@ def input_devices() -> list[Device]:
     sounddevice = _sounddevice()
     with _mapped_errors(sounddevice):
         apis = sounddevice.query_hostapis()
-        default = sounddevice.default.device[0]
         return [
             Device(
                 index=index,
@@ -46,7 +44,6 @@ def input_devices() -> list[Device]:
                 host_api=apis[device["hostapi"]]["name"],
                 channels=device["max_input_channels"],
                 sample_rate=device["default_samplerate"],
-                default=index == default,
             )
             for index, device in enumerate(sounddevice.query_devices())
             if device["max_input_channels"] > 0
@@ -69,7 +66,7 @@ class Microphone:
         self._column = settings.channel - 1
         with _mapped_errors(sounddevice):
             self._stream = sounddevice.InputStream(
-                device=_resolved(settings.device),
+                device=resolved(settings.device),
                 samplerate=settings.sample_rate,
                 channels=settings.channel,
                 blocksize=settings.block_size,
@@ -113,11 +110,20 @@ class Microphone:
         self.ring.write(block[:, self._column])
 
 
-def _resolved(device: str | int | None) -> str | int | None:
-    """The first input whose name has the given text in it; PortAudio wants exactly one."""
-    if not isinstance(device, str):
+def resolved(device: str | int | None) -> int:
+    """Index of the default input for None, or of the first one whose name has the given text in it (PortAudio wants only one).
+
+    Raises AudioDeviceError if there is none.
+    """
+    if isinstance(device, int):
         return device
-    matching = [found for found in input_devices() if device.lower() in found.name.lower()]
+    inputs = input_devices()
+    if not inputs:
+        raise AudioDeviceError("There is no audio input: connect one, or start the sound server.")
+    if device is None:
+        default = int(_sounddevice().default.device[0])
+        return default if default >= 0 else inputs[0].index
+    matching = [found for found in inputs if device.lower() in found.name.lower()]
     if not matching:
         raise AudioDeviceError(f"No audio input has {device!r} in its name: see `rtmelody devices`.")
     exact = [found for found in matching if found.name == device]

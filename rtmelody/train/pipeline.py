@@ -44,7 +44,7 @@ class Pipeline:
     jobs: int
     progress: Progress
 
-    def run(self, hours: float, passes: float, held_out: Path, melodies: int) -> None:
+    def run(self, hours: float, passes: float, held_out: Path, melodies: int, config: Config) -> None:
         """All stages in order.
 
         Raises TrainingError before the long work if something is missing, or if `work` belongs to another training.
@@ -54,7 +54,7 @@ class Pipeline:
         shards = self._make_shards(max(1, round(hours / SHARD_HOURS)))
         loss, visits, parameters = self._fit(shards, passes)
         self._export()
-        results = self._evaluate(held_out, melodies)
+        results = self._evaluate(held_out, melodies, config)
         facts = {
             "commit": _commit(),
             "hours": len(shards) * SHARD_HOURS,
@@ -123,9 +123,9 @@ class Pipeline:
         if result.returncode:
             raise TrainingError(f"The export failed: {result.stderr.strip().splitlines()[-1]}")
 
-    def _evaluate(self, held_out: Path, melodies: int) -> evaluate.Table:
+    def _evaluate(self, held_out: Path, melodies: int, config: Config) -> evaluate.Table:
         network = Network(self.output)
-        scores = evaluate.held_out(held_out, network, Config(), melodies)
+        scores = evaluate.held_out(held_out, network, config, melodies)
         total = 3 * melodies * len(evaluate.INSTRUMENTS)
         return evaluate.tables(self.progress(scores, "Evaluating", total))
 

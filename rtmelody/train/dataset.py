@@ -46,14 +46,19 @@ def _clip(rng: np.random.Generator, sources: Sources, shape: Shape) -> Clip:
         return silence(CLIP_S)
     if sources.recordings and luck < 0.16:
         return excerpt(rng, sources.recordings[rng.integers(len(sources.recordings))], CLIP_S)
+    return melody_clip(rng, sources, shape.lowest_pitch, shape.highest_pitch, CLIP_S)
+
+
+def melody_clip(rng: np.random.Generator, sources: Sources, lowest: int, highest: int, seconds: float) -> Clip:
+    """A melody within [lowest, highest] on one of the instruments."""
     library = sources.libraries[rng.integers(len(sources.libraries))]
-    lowest, highest = library.range()
-    lowest, highest = max(lowest, shape.lowest_pitch), min(highest, shape.highest_pitch)
+    played_lowest, played_highest = library.range()
+    lowest, highest = max(played_lowest, lowest), min(played_highest, highest)
     if highest - lowest > 30:  # nobody plays over the whole keyboard at once
         lowest = int(rng.integers(lowest, highest - 24))
         highest = lowest + int(rng.integers(12, 25))
-    melody = compose(rng, CLIP_S, lowest, max(highest, lowest + 12), sources.tunes)
-    return play(rng, melody, library, random_manner(rng), CLIP_S)
+    melody = compose(rng, seconds, lowest, max(highest, lowest + 12), sources.tunes)
+    return play(rng, melody, library, random_manner(rng), seconds)
 
 
 def make_shards(

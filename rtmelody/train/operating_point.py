@@ -18,9 +18,9 @@ from rtmelody.core.tracker import Tracker
 from rtmelody.events import Event, Posterior, notes
 from rtmelody.train import evaluate
 from rtmelody.train.augment import augment
-from rtmelody.train.melodies import compose
-from rtmelody.train.render import Clip, play, random_manner, silence
-from rtmelody.train.sources import RATE, Sources, load_sources
+from rtmelody.train.dataset import melody_clip
+from rtmelody.train.render import Clip, silence
+from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 
 CLIP_S = 6.0
 SEED = 1_000_003  # far from the seeds of the shards
@@ -38,7 +38,8 @@ def streams(sources: Sources, network: Network, clips: int) -> list[Stream]:
     found = []
     for number in range(clips):
         rng = np.random.default_rng((SEED, number))
-        clip = _melody(rng, sources, network) if number % 10 else silence(CLIP_S)
+        pitches = (network.manifest.lowest_pitch, network.manifest.highest_pitch)
+        clip = melody_clip(rng, sources, *pitches, CLIP_S) if number % 10 else silence(CLIP_S)
         audio = augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms)
         case = evaluate.Case(str(number), "clip", audio, RATE, _truth(clip))
         found.append((case, _posteriors(audio, network)))
@@ -56,21 +57,21 @@ def search(found: list[Stream], lowest_pitch: int) -> list[tuple[dict[str, float
     return sorted(results, key=lambda result: -result[1]["f1"])
 
 
-def _melody(rng: np.random.Generator, sources: Sources, network: Network) -> Clip:
-    library = sources.libraries[rng.integers(len(sources.libraries))]
-    lowest, highest = library.range()
-    lowest, highest = max(lowest, network.manifest.lowest_pitch), min(highest, network.manifest.highest_pitch)
-    melody = compose(rng, CLIP_S, lowest, max(highest, lowest + 12), sources.tunes)
-    return play(rng, melody, library, random_manner(rng), CLIP_S)
+def first_sign(found: list[Stream], lowest_pitch: int) -> float:
+    """Median time (s) from a note's audible onset until its class is the most probable: the tracker's `lag_s`."""
+    delays = []
+    for case, stream in found:
+        for onset, offset, pitch in case.truth:
+            heard = [one for one in stream if onset < one.at / RATE < min(offset, onset + 0.1)]
+            delays += [one.at / RATE - onset for one in heard if one.classes.argmax() == pitch - lowest_pitch][:1]
+    return float(np.median(delays))
 
 
 def _truth(clip: Clip) -> np.ndarray:
     """Rows [notes, 3] of onset s, offset s, MIDI number, as they can be heard."""
     starts = np.flatnonzero((clip.pitch > 0) & (clip.struck == 0))
     ends = np.append(starts[1:], len(clip.pitch))
-    return np.array([(0.005 * start, 0.005 * end, clip.pitch[start]) for start, end in zip(starts, ends, strict=True)]).reshape(
-        -1, 3
-    )
+    return np.column_stack((starts * ENVELOPE_HOP / RATE, ends * ENVELOPE_HOP / RATE, clip.pitch[starts]))
 
 
 def _posteriors(audio: np.ndarray, network: Network) -> list[Posterior]:
@@ -98,8 +99,10 @@ def main() -> None:
     options = parser.parse_args()
     network = Network(options.model)
     found = streams(load_sources(options.sources), network, options.clips)
-    for setting, summary in search(found, network.manifest.lowest_pitch)[:12]:
+    ranking = search(found, network.manifest.lowest_pitch)
+    for setting, summary in ranking[:12]:
         print(setting, summary)  # noqa: T201
+    print(f"first sign of a note after its onset, median: {1000 * first_sign(found, network.manifest.lowest_pitch):.1f} ms")  # noqa: T201
 
 
 if __name__ == "__main__":

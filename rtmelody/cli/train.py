@@ -41,6 +41,7 @@ HELD_OUT_SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 @click.option(
     "--melodies", type=click.IntRange(1, 1000), default=10, show_default=True, help="Melodies an instrument to evaluate on."
 )
+@click.option("--start", type=click.Path(path_type=Path, exists=True), help="Go on from the weights.npz of an earlier --work.")
 @config_option
 def train(
     output: Path,
@@ -53,6 +54,7 @@ def train(
     jobs: int,
     held_out: Path,
     melodies: int,
+    start: Path | None,
     config_file: Path | None,
 ) -> None:
     """Render melodies, add rooms and noise, train, export, evaluate on what training never heard, and write the model card.
@@ -72,7 +74,7 @@ def train(
         raise TrainingError("No sounds to train on: install fluid-soundfont-gm, or give --soundfont or --sources.")
     if held_out.exists() and any(held_out.samefile(soundfont) for soundfont in soundfonts):
         raise TrainingError("The held-out soundfont must not be trained on: give another --held-out.")
-    pipeline = Pipeline(work, output, list(soundfonts), list(sources), seed, jobs, _progress)
+    pipeline = Pipeline(work, output, list(soundfonts), list(sources), seed, jobs, _progress, start)
     pipeline.run(hours, passes, held_out, melodies, load_config(config_file))
     click.echo(f"The model is in {output}; read its MODEL_CARD.md. Use it with `model: {output}` in a configuration.")
 

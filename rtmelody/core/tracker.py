@@ -136,7 +136,7 @@ class Tracker:
     def _signal(self, posterior: Posterior, best: int) -> Signal:
         settled = self._note is None or self._age >= self._minimum
         probable = posterior.classes[best] >= self._thresholds.on_probability and self._open(posterior)
-        if self._note is not None and self._unheard == 0 and self._struck_again(posterior):
+        if best == self._note and probable and self._struck_again(posterior):
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
         if rival and settled and self._evidence_for(posterior, best) >= self._thresholds.evidence_s:

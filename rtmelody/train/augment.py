@@ -47,7 +47,7 @@ def augment(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble:
     """One clip as a microphone might have heard it. Deterministic for a given generator."""
     if rooms and rng.random() < 0.4:
         audio = in_room(audio, rooms[rng.integers(len(rooms))])
-    if rng.random() < 0.75:
+    if rng.random() < 0.75 or not audio.any():
         audio = _with_noise(rng, audio, noises, babble)
     if rng.random() < 0.2:
         audio = _through_microphone(rng, audio)
@@ -74,7 +74,7 @@ def _with_noise(rng: np.random.Generator, audio: Audio, noises: list[Audio], bab
 
 def _noise(rng: np.random.Generator, length: int, noises: list[Audio], babble: list[Audio]) -> Audio:
     """Voices get a share of their own: nothing is more easily mistaken for a melody."""
-    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.27, 0.38, 0.3, 0.05))
+    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.25, 0.3, 0.4, 0.05))
     recordings = {"recorded": noises, "babble": babble}.get(kind)
     if recordings:
         noise = recordings[rng.integers(len(recordings))]

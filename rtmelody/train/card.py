@@ -17,7 +17,7 @@ of complex resonators; {parameters:,} parameters, int8 weights. Per hop of {hop_
 and for silence, and the probability that a pitch was struck just now. Monophonic: of several notes at once it names one.
 
 Made by `rtmelody train` (commit {commit}): {hours:.1f} h of audio, {visits} visits to shards of {shard_minutes:.1f} minutes,
-last loss {loss:.3f}.
+last loss {loss:.3f}{lineage}.
 
 ## How well it works
 

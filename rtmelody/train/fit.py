@@ -21,11 +21,16 @@ WARM_UP = 60  # steps
 
 
 def fit(
-    shards: list[Path], visits: int, front_end: FrontEnd, shape: Shape, checkpoint: Path, seed: int
+    shards: list[Path], visits: int, front_end: FrontEnd, shape: Shape, checkpoint: Path, seed: int, start: Path | None = None
 ) -> Iterator[tuple[PitchwiseLSTM, float]]:
-    """Visit one shard after another, yielding the model and its loss after each; resumes from `checkpoint`."""
+    """Visit one shard after another, yielding the model and its loss after each; resumes from `checkpoint`.
+
+    With `start`, the weights of an earlier training, it goes on from these, at half the learning rate.
+    """
     keras.utils.set_random_seed(seed)
-    model = compiled(front_end, shape, visits * CLIPS_PER_SHARD // BATCH)
+    model = compiled(front_end, shape, visits * CLIPS_PER_SHARD // BATCH, PEAK_RATE / 2 if start else PEAK_RATE)
+    if start:
+        load_weights(model, start)
     order = _order(len(shards), visits, seed)
     plan = np.array([len(shards), visits, seed])
     done, loss = _restore(model, checkpoint, plan)
@@ -39,11 +44,11 @@ def fit(
         yield model, loss
 
 
-def compiled(front_end: FrontEnd, shape: Shape, steps: int) -> PitchwiseLSTM:
+def compiled(front_end: FrontEnd, shape: Shape, steps: int, peak: float) -> PitchwiseLSTM:
     """The untrained network with its losses and a warm-up and cosine schedule over `steps`."""
     model = PitchwiseLSTM(front_end, shape)
     schedule = keras.optimizers.schedules.CosineDecay(
-        PEAK_RATE / 20, max(1, steps - WARM_UP), alpha=0.01, warmup_target=PEAK_RATE, warmup_steps=WARM_UP
+        peak / 20, max(1, steps - WARM_UP), alpha=0.01, warmup_target=peak, warmup_steps=WARM_UP
     )
     model.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=1.0),
@@ -77,6 +82,13 @@ def batches(shard: Arrays, shape: Shape) -> tuple[np.ndarray, dict[str, np.ndarr
 def weights(model: PitchwiseLSTM) -> Arrays:
     """The trained weights as `<layer>/<place>`, as the exporter takes them."""
     return {f"{layer.name}/{place}": array for layer in model.layers for place, array in enumerate(layer.get_weights())}
+
+
+def load_weights(model: PitchwiseLSTM, path: Path) -> None:
+    """Set a built network's weights to those that `weights` gave."""
+    with np.load(path) as saved:
+        for layer in model.layers:
+            layer.set_weights([saved[f"{layer.name}/{place}"] for place in range(len(layer.weights))])
 
 
 def _order(shards: int, visits: int, seed: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def _random_walk(rng: np.random.Generator, lowest: int, highest: int, length: in
     for _ in range(length):
         steps.append((pitch, float(rng.choice((0.25, 0.5, 0.5, 1.0, 1.0, 1.5)))))
         move = rng.choice(
-            (0, rng.integers(-3, 4), rng.integers(-9, 10), rng.choice((-12, 12)), 99), p=(0.14, 0.4, 0.3, 0.06, 0.1)
+            (0, rng.integers(-3, 4), rng.integers(-9, 10), rng.choice((-12, 12)), 99), p=(0.22, 0.36, 0.26, 0.06, 0.1)
         )
         pitch = int(rng.integers(lowest, highest + 1)) if move == 99 else _fold(pitch + int(move), lowest, highest)
     return steps
@@ -105,7 +105,7 @@ def _fold(pitch: int, lowest: int, highest: int) -> int:
 def _perform(rng: np.random.Generator, steps: list[tuple[int, float]], seconds: float) -> list[Planned]:
     """Give a sequence its tempo, articulation, loudness and rests."""
     beat = float(np.exp(rng.uniform(np.log(0.18), np.log(0.9))))
-    articulation = rng.choice((rng.uniform(0.35, 0.8), rng.uniform(0.8, 1.0), 1.03), p=(0.25, 0.45, 0.3))
+    articulation = rng.choice((rng.uniform(0.35, 0.8), rng.uniform(0.8, 1.0), 1.0, 1.03), p=(0.2, 0.35, 0.25, 0.2))
     rest_share = rng.choice((0.0, 0.08, 0.3))
     loudness = rng.uniform(0.4, 1.0)
     clock = rng.choice((0.0, rng.uniform(0.0, 0.6)))

@@ -43,6 +43,7 @@ class Pipeline:
     seed: int
     jobs: int
     progress: Progress
+    start: Path | None = None  # weights of an earlier training to go on from
 
     def run(self, hours: float, passes: float, held_out: Path, melodies: int, config: Config) -> None:
         """All stages in order.
@@ -61,6 +62,7 @@ class Pipeline:
             "visits": visits,
             "shard_minutes": SHARD_HOURS * 60,
             "loss": loss,
+            "lineage": f"; it went on from the weights of an earlier training ({self.start})" if self.start else "",
             "parameters": parameters,
             "held_out": held_out.stem,
             "pitches": SHAPE.pitches,
@@ -80,6 +82,7 @@ class Pipeline:
         if not shutil.which("fluidsynth"):
             raise TrainingError("fluidsynth is missing: install it (Debian: `apt install fluidsynth`).")
         plan = {"soundfonts": [*map(str, self._soundfonts())], "sources": [*map(str, self.sources)], "seed": self.seed}
+        plan["start"] = str(self.start)
         path = self.work / "plan.json"
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) != plan:
             raise TrainingError(f"{self.work} holds a training from other sounds or another seed: choose another --work.")
@@ -109,7 +112,7 @@ class Pipeline:
         from rtmelody.train.fit import fit, weights
 
         visits = max(1, round(len(shards) * passes))
-        training = fit(shards, visits, FRONT_END, SHAPE, self.work / "checkpoint.npz", self.seed)
+        training = fit(shards, visits, FRONT_END, SHAPE, self.work / "checkpoint.npz", self.seed, self.start)
         loss = np.nan
         for model, loss in self.progress(training, "Training", visits):  # noqa: B007 (the last ones count)
             pass

@@ -54,7 +54,7 @@ def random_manner(rng: np.random.Generator) -> Manner:
         vibrato_rate=rng.uniform(4.5, 7.0),
         vibrato_depth=rng.choice((0.0, rng.uniform(0.05, 0.6)), p=(0.7, 0.3)),
         glide_s=rng.choice((0.0, rng.uniform(0.02, 0.09)), p=(0.85, 0.15)),
-        release_s=float(np.exp(rng.uniform(np.log(0.008), np.log(0.15)))),
+        release_s=float(np.exp(rng.uniform(np.log(0.008), np.log(0.25)))),
     )
 
 

@@ -131,8 +131,10 @@ def make_rooms(folder: Path, count: int, seed: int) -> Iterator[str]:
         _write_whole(path, response / np.max(np.abs(response)) * 0.99)
 
 
-def make_babble(folder: Path, count: int, seed: int, languages: tuple[str, ...] = LANGUAGES) -> Iterator[str]:
-    """Write `count` clips of 2 to 7 synthetic voices talking at once into `folder` (none without espeak-ng)."""
+def make_babble(
+    folder: Path, count: int, seed: int, languages: tuple[str, ...] = LANGUAGES, fewest: int = 2, most: int = 7
+) -> Iterator[str]:
+    """Write `count` clips of some synthetic voices talking at once into `folder` (none without espeak-ng)."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count if shutil.which("espeak-ng") else 0):
         path = folder / f"babble-{number:03d}.flac"
@@ -140,7 +142,7 @@ def make_babble(folder: Path, count: int, seed: int, languages: tuple[str, ...] 
         if path.exists():
             continue
         rng = np.random.default_rng((seed, number))
-        voices = [_voice(rng, languages) for _ in range(rng.integers(2, 8))]
+        voices = [_voice(rng, languages) for _ in range(rng.integers(fewest, most + 1))]
         length = 8 * RATE
         mix = sum(rng.uniform(0.4, 1.0) * np.take(v, np.arange(length) + rng.integers(len(v)), mode="wrap") for v in voices)
         _write_whole(path, mix / np.max(np.abs(mix)) * 0.9)

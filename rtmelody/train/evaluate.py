@@ -72,13 +72,13 @@ def with_noise(case: Case, noise: NDArray[np.float32], snr_db: float) -> Case:
 
 
 def held_out(soundfont: Path, network: Network, config: Config, per_instrument: int = 10) -> Iterator[tuple[str, str, Score]]:
-    """Score the rendered melodies clean and with white and babble noise at 10 dB: (condition, instrument, score) one by one.
+    """Score the rendered melodies clean and with white and babble noise (four to seven voices) at 10 dB: (condition, instrument, score) one by one.
 
     Without espeak-ng there is no babble, and none is reported.
     """
     white = np.random.default_rng(SEED).standard_normal(10 * RATE).astype(np.float32)
     with TemporaryDirectory() as folder:
-        list(make_babble(Path(folder), 6, SEED, HELD_OUT_LANGUAGES))
+        list(make_babble(Path(folder), 6, SEED, HELD_OUT_LANGUAGES, fewest=4))
         babble = [read_audio(path) for path in audio_files(Path(folder))]
     for number, case in enumerate(rendered_melodies(soundfont, per_instrument, SEED)):
         noises = {"white 10 dB": white} | ({"babble 10 dB": babble[number % len(babble)]} if babble else {})

@@ -72,7 +72,9 @@ def with_noise(case: Case, noise: NDArray[np.float32], snr_db: float) -> Case:
 
 
 def held_out(soundfont: Path, network: Network, config: Config, per_instrument: int = 10) -> Iterator[tuple[str, str, Score]]:
-    """Score the rendered melodies clean and with white and babble noise (four to seven voices) at 10 dB: (condition, instrument, score) one by one.
+    """Score rendered melodies clean and with white and babble noise at 10 dB: (condition, instrument, score) one by one.
+
+    Babble is four to seven voices in languages that training never heard.
 
     Without espeak-ng there is no babble, and none is reported.
     """

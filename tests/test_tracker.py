@@ -107,7 +107,7 @@ def test_debounces_flicker():
 
 def test_evidence_is_gathered():
     """A surer network is believed sooner."""
-    sure, unsure = play([(20, {1: 1.0})]), play([(20, {1: 0.5})])
+    sure, unsure = (play([(20, {1: probability})], on_probability=0.4, evidence_s=0.01) for probability in (1.0, 0.5))
     assert sure[0].at == 2 * HOP
     assert unsure[0].at == 4 * HOP
 

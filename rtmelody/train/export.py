@@ -23,7 +23,7 @@ from ai_edge_quantizer.quantizer import Quantizer
 
 from rtmelody.core.framing import Framing, FrontEnd
 from rtmelody.core.network import MANIFEST_VERSION, Manifest, Network
-from rtmelody.train.network import PitchwiseLSTM
+from rtmelody.train.network import PitchwiseLSTM, load_weights
 from rtmelody.train.shape import Shape
 
 # TensorFlow hands outputs over in alphabetical order of their names.
@@ -60,9 +60,7 @@ def _load(weights: Path, front_end: FrontEnd, shape: Shape) -> PitchwiseLSTM:
     model = PitchwiseLSTM(front_end, shape)
     state = np.zeros((shape.pitches, shape.units), np.float32)
     model.step(np.zeros(front_end.features, np.float32), state, state)  # builds the layers
-    with np.load(weights) as saved:
-        for layer in model.layers:
-            layer.set_weights([saved[f"{layer.name}/{place}"] for place in range(len(layer.weights))])
+    load_weights(model, weights)
     return model
 
 

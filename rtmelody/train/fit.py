@@ -12,7 +12,7 @@ import numpy as np
 from rtmelody.core.framing import FrontEnd
 from rtmelody.errors import TrainingError
 from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, Arrays, load_shard
-from rtmelody.train.network import PitchwiseLSTM
+from rtmelody.train.network import PitchwiseLSTM, load_weights
 from rtmelody.train.shape import Shape
 
 BATCH = 8
@@ -82,13 +82,6 @@ def batches(shard: Arrays, shape: Shape) -> tuple[np.ndarray, dict[str, np.ndarr
 def weights(model: PitchwiseLSTM) -> Arrays:
     """The trained weights as `<layer>/<place>`, as the exporter takes them."""
     return {f"{layer.name}/{place}": array for layer in model.layers for place, array in enumerate(layer.get_weights())}
-
-
-def load_weights(model: PitchwiseLSTM, path: Path) -> None:
-    """Set a built network's weights to those that `weights` gave."""
-    with np.load(path) as saved:
-        for layer in model.layers:
-            layer.set_weights([saved[f"{layer.name}/{place}"] for place in range(len(layer.weights))])
 
 
 def _order(shards: int, visits: int, seed: int) -> np.ndarray:

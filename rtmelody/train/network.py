@@ -6,6 +6,7 @@ LSTM -> another look -> one logit for "this pitch sounds" and one for "it was st
 pitches at once.
 """
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -103,6 +104,13 @@ class PitchwiseLSTM(keras.Model):
         every = (ops.max(context, axis=-2, keepdims=True), ops.mean(context, axis=-2, keepdims=True), levels)
         silence = self.silence(ops.concatenate(every, axis=-1))
         return {"posterior": ops.concatenate((heads[..., :1], silence), axis=-2)[..., 0], "onset": heads[..., 1]}
+
+
+def load_weights(model: PitchwiseLSTM, path: Path) -> None:
+    """Set a built network's weights to those that `weights` gave."""
+    with np.load(path) as saved:
+        for layer in model.layers:
+            layer.set_weights([saved[f"{layer.name}/{place}"] for place in range(len(layer.weights))])
 
 
 def _with_related(own: Any, told: Any) -> Any:

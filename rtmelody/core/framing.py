@@ -37,14 +37,14 @@ UNROLL = 8
 class FrontEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the resonator bank looks like; a model is trained for exactly one of these (see its manifest)."""
 
-    hop_s: float = 0.005
+    hop_s: float = 0.010
     lowest_pitch: float = 28.0
     highest_pitch: float = 124.0
     bins_per_semitone: int = 2
     bandwidth_semitones: float = 1.2
     slowest_s: float = 0.030  # no time constant above this: low notes are told by their harmonics instead
     range_db: float = 80.0  # a bin this far below the loudest one counts as empty
-    rise_hops: int = 3  # an attack shows in how much a bin rose over so many hops
+    rise_hops: int = 2  # an attack shows in how much a bin rose over so many hops
     rise_db: float = 24.0  # and no more than this counts
 
     @property

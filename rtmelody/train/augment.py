@@ -64,17 +64,17 @@ def in_room(audio: Audio, response: Audio) -> Audio:
 
 
 def _with_noise(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble: list[Audio]) -> Audio:
-    """Add a noise at -4 to 40 dB below the loud parts of the music; alone, if there is no music."""
+    """Add a noise at -4 to 36 dB below the loud parts of the music; alone, if there is no music."""
     noise = _noise(rng, len(audio), noises, babble)
     noise /= np.sqrt(np.mean(noise**2)) + 1e-9
     loud = np.abs(audio) > 0.05 * np.max(np.abs(audio))
     power = np.mean(audio[loud] ** 2) if loud.any() else 1.0
-    return audio + noise * np.sqrt(power) * 10 ** (-rng.uniform(-4, 40) / 20)
+    return audio + noise * np.sqrt(power) * 10 ** (-rng.uniform(-4, 36) / 20)
 
 
 def _noise(rng: np.random.Generator, length: int, noises: list[Audio], babble: list[Audio]) -> Audio:
     """Voices get a share of their own: nothing is more easily mistaken for a melody."""
-    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.25, 0.3, 0.4, 0.05))
+    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.22, 0.28, 0.45, 0.05))
     recordings = {"recorded": noises, "babble": babble}.get(kind)
     if recordings:
         noise = recordings[rng.integers(len(recordings))]
@@ -132,7 +132,7 @@ def make_rooms(folder: Path, count: int, seed: int) -> Iterator[str]:
 
 
 def make_babble(
-    folder: Path, count: int, seed: int, languages: tuple[str, ...] = LANGUAGES, fewest: int = 2, most: int = 7
+    folder: Path, count: int, seed: int, languages: tuple[str, ...] = LANGUAGES, fewest: int = 1, most: int = 7
 ) -> Iterator[str]:
     """Write `count` clips of some synthetic voices talking at once into `folder` (none without espeak-ng)."""
     folder.mkdir(parents=True, exist_ok=True)

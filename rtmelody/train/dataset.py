@@ -13,11 +13,11 @@ from rtmelody.train.augment import augment
 from rtmelody.train.melodies import compose
 from rtmelody.train.render import Clip, excerpt, play, random_manner, silence
 from rtmelody.train.shape import Shape
-from rtmelody.train.sources import RATE, Sources, load_sources
+from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 
 CLIP_S = 3.0
 CLIPS_PER_SHARD = 128
-ONSET_HOPS = 8  # for this long after its attack a note counts as struck
+STRUCK_S = 0.040  # for this long after its attack a note counts as struck
 
 Arrays = dict[str, NDArray]
 
@@ -29,13 +29,17 @@ def example(rng: np.random.Generator, sources: Sources, front_end: FrontEnd, sha
     clip = _clip(rng, sources, shape)
     audio = augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms)
     features = Framing(RATE, front_end).push(audio).features
-    inside = (clip.pitch >= shape.lowest_pitch) & (clip.pitch <= shape.highest_pitch)
-    index = np.where(inside, clip.pitch - shape.lowest_pitch, shape.pitches)
+    # A frame is labelled by what sounds at its end.
+    each = round(front_end.hop_s * RATE) // ENVELOPE_HOP
+    pitch, struck, weight = (labels[each - 1 :: each] for labels in (clip.pitch, clip.struck, clip.weight))
+    inside = (pitch >= shape.lowest_pitch) & (pitch <= shape.highest_pitch)
+    index = np.where(inside, pitch - shape.lowest_pitch, shape.pitches)
+    just_now = struck < STRUCK_S * RATE / ENVELOPE_HOP
     return {
         "features": features.astype(np.float16),
         "class": index.astype(np.uint8),
-        "onset": np.where(inside & (clip.struck < ONSET_HOPS), index + 1, 0).astype(np.uint8),
-        "weight": clip.weight.astype(np.float16),
+        "onset": np.where(inside & just_now, index + 1, 0).astype(np.uint8),
+        "weight": weight.astype(np.float16),
     }
 
 
@@ -44,7 +48,7 @@ def _clip(rng: np.random.Generator, sources: Sources, shape: Shape) -> Clip:
     luck = rng.random()
     if luck < 0.12:
         return silence(CLIP_S)
-    if sources.recordings and luck < 0.2:
+    if sources.recordings and luck < 0.25:
         return excerpt(rng, sources.recordings[rng.integers(len(sources.recordings))], CLIP_S)
     return melody_clip(rng, sources, shape.lowest_pitch, shape.highest_pitch, CLIP_S)
 

@@ -26,7 +26,7 @@ from rtmelody.train.shape import Shape
 from rtmelody.train.sources import PROGRAMS, load_sources, render_soundfont, synthesize_libraries
 
 SHARD_HOURS = CLIP_S * CLIPS_PER_SHARD / 3600
-SYNTHESIZERS, ROOMS, BABBLE = 6, 60, 80
+SYNTHESIZERS, ROOMS, BABBLE = 6, 60, 160
 
 FRONT_END, SHAPE = FrontEnd(), Shape()
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]

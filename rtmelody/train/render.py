@@ -15,6 +15,7 @@ from rtmelody.train.sources import ENVELOPE_HOP, RATE, Library, Recording, Sampl
 AUDIBLE_DB = -18.0  # an attack is audible when the envelope comes this near to its early maximum
 RELEASED_DB = -14.0  # a released note is over when it has faded by this much
 FADED_DB = -42.0  # so is a plucked one whose decay has come this far
+WIDEST_GLIDE = 7  # semitones
 EARLY_S = 0.25  # the attack's maximum lies within this time
 
 Audio = NDArray[np.float32]
@@ -52,9 +53,9 @@ def random_manner(rng: np.random.Generator) -> Manner:
         detune=rng.uniform(-0.28, 0.28),
         jitter=rng.choice((0.02, 0.08)),
         vibrato_rate=rng.uniform(4.5, 7.0),
-        vibrato_depth=rng.choice((0.0, rng.uniform(0.05, 0.6)), p=(0.7, 0.3)),
-        glide_s=rng.choice((0.0, rng.uniform(0.02, 0.09)), p=(0.85, 0.15)),
-        release_s=float(np.exp(rng.uniform(np.log(0.008), np.log(0.25)))),
+        vibrato_depth=rng.choice((0.0, rng.uniform(0.05, 0.6)), p=(0.65, 0.35)),
+        glide_s=rng.choice((0.0, rng.uniform(0.02, 0.12)), p=(0.75, 0.25)),
+        release_s=float(np.exp(rng.uniform(np.log(0.008), np.log(rng.choice((0.25, 1.0), p=(0.8, 0.2)))))),
     )
 
 
@@ -62,17 +63,19 @@ def play(rng: np.random.Generator, melody: list[Planned], library: Library, mann
     """Play a melody on one instrument."""
     hops = round(seconds * RATE) // ENVELOPE_HOP
     audio = np.zeros(hops * ENVELOPE_HOP, np.float32)
-    pitch, struck = np.zeros(hops, np.int16), np.zeros(hops, np.int16)
+    pitch, struck, certainty = np.zeros(hops, np.int16), np.zeros(hops, np.int16), np.ones(hops, np.float32)
     previous = None
     for note in melody:
-        sound = _sound(rng, note, previous, library.nearest(note.pitch, rng), manner)
+        glide = _glide(manner, previous, note.pitch)
+        sound = _sound(rng, note, glide, library.nearest(note.pitch, rng), manner)
         start = round(note.start * RATE)
         end = min(start + len(sound), len(audio))
         audio[start:end] += sound[: end - start]
         first, last = _audible(envelope(sound), round(note.duration * RATE) // ENVELOPE_HOP)
         _paint(pitch, struck, note.pitch, round(start / ENVELOPE_HOP + first), round(start / ENVELOPE_HOP + last))
+        certainty[round(start / ENVELOPE_HOP) :][: _gliding(manner, glide)] = 0.0
         previous = note.pitch
-    return Clip(audio, pitch, struck, _certainty(pitch, struck))
+    return Clip(audio, pitch, struck, certainty * _certainty(pitch, struck))
 
 
 def excerpt(rng: np.random.Generator, recording: Recording, seconds: float) -> Clip:
@@ -103,7 +106,7 @@ def silence(seconds: float) -> Clip:
     return Clip(np.zeros(hops * ENVELOPE_HOP, np.float32), nothing, nothing, np.ones(hops, np.float32))
 
 
-def _sound(rng: np.random.Generator, note: Planned, previous: int | None, sample: Sample, manner: Manner) -> Audio:
+def _sound(rng: np.random.Generator, note: Planned, glide: int, sample: Sample, manner: Manner) -> Audio:
     """One note: the sample read at a moving rate, faded after note-off."""
     length = round((note.duration + 5 * manner.release_s) * RATE)
     time = np.arange(length) / RATE
@@ -111,13 +114,26 @@ def _sound(rng: np.random.Generator, note: Planned, previous: int | None, sample
     if manner.vibrato_depth:
         swell = np.clip(time / 0.4 - 0.3, 0, 1)  # players let a vibrato grow
         bend += swell * manner.vibrato_depth * np.sin(2 * np.pi * (manner.vibrato_rate * time + rng.random()))
-    if manner.glide_s and previous is not None and abs(previous - note.pitch) <= 7:
-        bend += (previous - note.pitch) * np.clip(1 - time / manner.glide_s, 0, 1) ** 2
+    if glide:
+        bend += glide * np.clip(1 - time / manner.glide_s, 0, 1) ** 2
     place = np.cumsum(2.0 ** (bend / 12.0))
     sound = np.interp(place, np.arange(len(sample.audio)), sample.audio, right=0.0)
     off = round(note.duration * RATE)
     sound[off:] *= np.exp(-np.arange(length - off) / (manner.release_s * RATE))
     return (sound * (note.loudness / (np.max(np.abs(sound)) + 1e-6))).astype(np.float32)
+
+
+def _glide(manner: Manner, previous: int | None, pitch: int) -> int:
+    """Semitones from which the player slides into a note; 0 for none."""
+    if previous is None or not manner.glide_s or abs(previous - pitch) > WIDEST_GLIDE:
+        return 0
+    return previous - pitch
+
+
+def _gliding(manner: Manner, glide: int) -> int:
+    """Hops for which a note that is slid into is still nearer to another key."""
+    settled = 1 - np.sqrt(0.5 / abs(glide)) if glide else 0.0
+    return round(settled * manner.glide_s * RATE / ENVELOPE_HOP)
 
 
 def _audible(level: NDArray[np.float32], off: int) -> tuple[int, int]:

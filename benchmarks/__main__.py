@@ -1,63 +1,99 @@
-"""`python -m benchmarks`: measure, and write benchmarks/results/main.json and the README's figures."""
+"""`python -m benchmarks`: rtmelody and its peers on the same audio, in one run.
+
+Writes benchmarks/results/<date>.json, the README's figures, docs/benchmarks.md and its plots. The quick subset takes some ten
+minutes once the peers are installed, `--full` an hour. An interrupted run goes on where it stopped: what was found is kept
+in --work until the adapter, the model or the clips change.
+"""
 
 import argparse
+import datetime as dt
 import json
 import platform
 import subprocess
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from benchmarks import accuracy, speed
-from benchmarks.readme import with_figures
+from rich.progress import track
+
+from benchmarks import budget, cents, clips, compare, report, run, scale, speed
 from rtmelody.io.files import read_audio
 
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "main.json"
 PACKAGES = ("numpy", "numba", "tflite-runtime", "ai-edge-litert", "mir_eval")
+HOUR_S, QUICK_SOAK_S = 3600.0, 300.0
 
 
 def main() -> None:
-    """Run everything; minutes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recordings", type=Path, help="folder with annotated recordings in mono/ and stitched/")
+    """Measure, write, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="every noise, level and room; an hour of streaming")
+    parser.add_argument("--only", nargs="*", default=[], metavar="PEER", help=f"of {', '.join(a.stem for a in run.adapters())}")
+    parser.add_argument("--recordings", type=Path, help="folder with annotated recordings: mono/ stitched/ noise/ rir/")
     parser.add_argument("--notes", type=Path, help="folder of single-note libraries with measured deviations")
-    parser.add_argument("--melodies", type=int, default=10, help="melodies an instrument (default: 10)")
+    parser.add_argument("--work", type=Path, default=ROOT / ".benchmarks", help="clips, environments, what was found")
+    parser.add_argument(
+        "--draw", action="store_true", help="measure nothing: draw README, document and plots from the newest result"
+    )
     options = parser.parse_args()
+    if not options.draw:
+        result = measure(options)
+        path = report.RESULTS / f"{result['about']['date']}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"-> {path.relative_to(ROOT)}")
+    write(report.load(report.newest()))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All stages; those that time rtmelody come last, when nothing else runs."""
+    about = describe()
+    found = clips.prepare(
+        options.work / "clips",
+        options.recordings,
+        full=options.full,
+        progress=lambda trials: track(trials, "Making clips", total=None),
+    )
+    result = {"about": about, "full": options.full} | compare.compare(found, options.work, options.only)
     samples, rate = read_audio(ROOT / "rtmelody" / "data" / "demo.ogg")
     stages = {
         "help_s": speed.help_seconds,
         "offline_times_real_time": lambda: speed.offline(samples, rate),
         "paced_percent_of_a_core": speed.paced,
         "live_percent_of_a_core": lambda: speed.live(samples, rate),
-        "rendered": lambda: accuracy.rendered(melodies=options.melodies),
-        "cents_error": accuracy.cents,
+        "cents_error": cents.sines,
+        "budget": lambda: budget.budget(
+            [clip for clip in found if (clip.set, clip.condition) == compare.PLAIN],
+            next(iter(result["paced_percent_of_a_core"].values())),
+        ),
+        "scale": lambda: scale.scale(samples, HOUR_S if options.full else QUICK_SOAK_S),
     }
-    if options.recordings:
-        stages["recordings"] = lambda: accuracy.real(options.recordings)
     if options.notes:
-        stages["cents_error_sampled"] = lambda: accuracy.sampled_cents(options.notes)
-    # What is not measured now (a folder was not given) stays as it was.
-    result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    result["about"] = about()
-    for number, (name, stage) in enumerate(stages.items(), 1):
-        print(f"[{number}/{len(stages)}] {name} …", flush=True)
+        stages["cents_error_sampled"] = lambda: cents.sampled(options.notes)
+    for name, stage in track(stages.items(), "Timing rtmelody"):
         result[name] = stage()
-        print(json.dumps(result[name], indent=1), flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def write(result: dict[str, Any]) -> None:
+    """README, document and plots."""
     readme = ROOT / "README.md"
-    readme.write_text(with_figures(readme.read_text(encoding="utf-8"), result), encoding="utf-8")
-    print(f"-> {RESULT.relative_to(ROOT)}, README.md")
+    readme.write_text(report.with_figures(readme.read_text(encoding="utf-8"), result), encoding="utf-8")
+    report.DOCUMENT.write_text(report.document(result), encoding="utf-8")
+    report.draw(result, report.DOCUMENT.parent)
+    print("-> README.md, docs/benchmarks.md, docs/noise.png, docs/latency.png")
 
 
-def about() -> dict[str, str]:
-    """Where and with what this was measured."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
+def describe() -> dict[str, Any]:
+    """When, where and with what this is measured."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "commit": commit.stdout.strip(),
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-    } | {package: version(package) for package in PACKAGES if find_spec(package.replace("-", "_"))}
+        "versions": {package: version(package) for package in PACKAGES if find_spec(package.replace("-", "_"))},
+    }
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from scipy.signal import resample_poly
 
 from rtmelody import NoteOn, Recognizer
 from rtmelody.config import Midi
+from rtmelody.core.framing import FrontEnd
 from rtmelody.errors import MidiError
 from rtmelody.io.midi import MidiPort
 from rtmelody.timebase import hop_samples
@@ -58,7 +59,7 @@ def jack_server(request):
     Its period is a hop, so that the stream is cut into hops at the same samples however long it ran before the music.
     """
     command = ["jackd", "-R", "--no-mlock", "-n", SERVER, "-p", "256", "-S", "-t", "2000"]
-    command += ["-d", "dummy", "-r", str(request.param), "-p", str(hop_samples(0.005, request.param))]
+    command += ["-d", "dummy", "-r", str(request.param), "-p", str(hop_samples(FrontEnd().hop_s, request.param))]
     server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     subprocess.run(["jack_wait", "-s", SERVER, "-w", "-t", "10"], env=ENVIRONMENT, check=True, capture_output=True)
     yield request.param, server
@@ -120,7 +121,7 @@ def test_notes_reach_a_midi_receiver(jack_server, demo, network, tmp_path):
     tune = resample_poly(demo[0][: round(SECONDS * demo[1])], rate, demo[1])
     held = organ(880.0, 20.0, rate)
     samples = np.concatenate((tune, held)).astype(np.float32)
-    lead_in = np.zeros(400 * hop_samples(0.005, rate), np.float32)
+    lead_in = np.zeros(400 * hop_samples(FrontEnd().hop_s, rate), np.float32)
     events = Recognizer(rate, None, network).push(np.concatenate((lead_in, samples[: len(tune) + rate])))
     expected = [event.pitch for event in events if isinstance(event, NoteOn)]
     assert expected[-1] == 81

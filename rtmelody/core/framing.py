@@ -102,36 +102,38 @@ class Framing:
         self.frequencies = a4_hz * 2.0 ** ((self.front_end.pitches() - 69.0) / 12.0)
         self.decay = _decay(self.frequencies, self.front_end, sample_rate)
         self._pole, self._gain = _coefficients(self.frequencies, self.decay, sample_rate)
+        self._ranges = np.array((self.front_end.range_db, self.front_end.rise_db), np.float32)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything heard so far."""
         self._state = np.zeros((6, self.front_end.bins), np.float32)
         self._history = np.full((self.front_end.rise_hops, self.front_end.bins), FLOOR_DB, np.float32)
-        self._rest = np.zeros(0, np.float32)
+        self._gathered = np.zeros(self.hop, np.float32)  # the hop that is not yet complete…
+        self._gathered_samples = 0  # …as far as it has come
 
     def push(self, samples: Floats) -> Frames:
-        """Frames of the hops that `samples` (mono, full scale ±1) complete; what is left waits for the next call."""
-        stream = np.concatenate((self._rest, _sane(samples)), dtype=np.float32)
-        count = len(stream) // self.hop
-        hops = stream[: count * self.hop].reshape(count, self.hop)
-        self._rest = stream[count * self.hop :].copy()
+        """Frames of the hops that `samples` (mono, full scale ±1) complete; what is left waits for the next call.
+
+        What no microphone can mean, and the resonators would remember for ever, is not taken at its word: NaN counts as 0, an
+        absurd level as 40 dB above full scale.
+        """
+        if samples.dtype != np.float32:
+            samples = samples.astype(np.float32)
+        count = (self._gathered_samples + len(samples)) // self.hop
         frames = Frames(
             features=np.empty((count, self.front_end.features), np.float32),
             rotation=np.empty((count, self.front_end.bins), np.complex64),
             level_db=np.empty(count, np.float32),
         )
-        scales = (self.front_end.range_db, self.front_end.rise_db)
-        outputs = (frames.features, frames.rotation, frames.level_db)
-        _frame_hops(hops, self._pole, self._gain, *scales, self._state, self._history, *outputs)
+        # One compiled call and no arithmetic outside: in a live process, whose caches are cold after every sleep, each NumPy
+        # call costs a third of what the whole bank does.
+        _frame_stream(
+            samples, self._gathered, self._gathered_samples, self._pole, self._gain, self._ranges, self._state, self._history,
+            frames.features, frames.rotation, frames.level_db,
+        )  # fmt: skip
+        self._gathered_samples += len(samples) - count * self.hop
         return frames
-
-
-def _sane(samples: Floats) -> Floats:
-    """The samples without what no microphone can mean, which the resonators would remember for ever: NaN and absurd levels."""
-    if np.abs(samples).max(initial=0.0) <= LOUDEST:  # false for NaN
-        return samples
-    return np.clip(np.nan_to_num(samples, nan=0.0), -LOUDEST, LOUDEST)
 
 
 def _decay(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_rate: float) -> NDArray[np.float64]:
@@ -149,7 +151,7 @@ def _coefficients(frequencies: NDArray[np.float64], decay: NDArray[np.float64], 
     return np.stack((pole.real, pole.imag)).astype(np.float32), gain.astype(np.float32)
 
 
-def _compiled(signature: str, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _compiled(signature: Any, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Compile at import, and keep the machine code on disk if there is a place for it."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -183,32 +185,52 @@ def _resonate(samples, pole, gain, state) -> None:  # type: ignore[no-untyped-de
             state[0, k], state[1, k], state[2, k], state[3, k] = a, b, c, d
 
 
-@_compiled("void(f4[:, ::1], f4[:, ::1], f4[::1], f8, f8, f4[:, ::1], f4[:, ::1], f4[:, ::1], c8[:, ::1], f4[::1])")
-def _frame_hops(hops, pole, gain, range_db, rise_db, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
-    """Fill one feature frame, one rotation and one level a hop; `history` [rise_hops, bins] holds levels, oldest first."""
-    bins = gain.size
-    for t in range(len(hops)):
-        _resonate(hops[t], pole, gain, state)
-        loudest, total = np.float32(FLOOR_DB), 0.0
-        for k in range(bins):
-            now = complex(state[2, k], state[3, k])
-            before = complex(state[4, k], state[5, k])
-            rotation[t, k] = now * before.conjugate()
-            # The amplitude of a real sine is twice that of its positive-frequency half.
-            level = np.float32(10.0) * np.log10(np.float32(4.0) * (now.real**2 + now.imag**2) + np.float32(FLOOR_POWER))
-            features[t, k] = level
-            features[t, bins + k] = min(max(level - history[0, k], -rise_db), rise_db) / rise_db
-            loudest = max(loudest, level)
-            total += level
-            for i in range(len(history) - 1):
-                history[i, k] = history[i + 1, k]
-            history[-1, k] = level
-            for i in range(4):
-                if abs(state[i, k]) < NEGLIGIBLE:
-                    state[i, k] = 0.0
-            state[4, k], state[5, k] = state[2, k], state[3, k]
-        for k in range(bins):
-            features[t, k] = max(features[t, k] - loudest, -range_db) * 2.0 / range_db + 1.0
-        features[t, 2 * bins] = total / bins / 60.0 + 1.0
-        features[t, 2 * bins + 1] = loudest / 60.0 + 1.0
-        level_db[t] = loudest
+@_compiled("void(f4[::1], f4[:, ::1], f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[::1], c8[::1], f4[:])")
+def _frame_hop(hop, pole, gain, ranges, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
+    """Fill a feature frame, the rotations and the level [1] of a hop; `history` [rise_hops, bins] holds levels, oldest first."""
+    bins, (range_db, rise_db) = gain.size, ranges
+    _resonate(hop, pole, gain, state)
+    loudest, total = np.float32(FLOOR_DB), 0.0
+    for k in range(bins):
+        now = complex(state[2, k], state[3, k])
+        before = complex(state[4, k], state[5, k])
+        rotation[k] = now * before.conjugate()
+        # The amplitude of a real sine is twice that of its positive-frequency half.
+        level = np.float32(10.0) * np.log10(np.float32(4.0) * (now.real**2 + now.imag**2) + np.float32(FLOOR_POWER))
+        features[k] = level
+        features[bins + k] = min(max(level - history[0, k], -rise_db), rise_db) / rise_db
+        loudest = max(loudest, level)
+        total += level
+        for i in range(len(history) - 1):
+            history[i, k] = history[i + 1, k]
+        history[-1, k] = level
+        for i in range(4):
+            if abs(state[i, k]) < NEGLIGIBLE:
+                state[i, k] = 0.0
+        state[4, k], state[5, k] = state[2, k], state[3, k]
+    for k in range(bins):
+        features[k] = max(features[k] - loudest, -range_db) * 2.0 / range_db + 1.0
+    features[2 * bins] = total / bins / 60.0 + 1.0
+    features[2 * bins + 1] = loudest / 60.0 + 1.0
+    level_db[0] = loudest
+
+
+_vector, _matrix, _phases = numba.float32[::1], numba.float32[:, ::1], numba.complex64[:, ::1]
+_samples = numba.types.Array(numba.float32, 1, "A", readonly=True)  # any stride, and a caller may have frozen them
+
+
+@_compiled(
+    numba.void(
+        _samples, _vector, numba.int64, _matrix, _vector, _vector, _matrix, _matrix, _matrix, _phases, _vector
+    )
+)  # fmt: skip
+def _frame_stream(samples, hop, gathered, pole, gain, ranges, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
+    """Cut the stream into hops, going on with the `gathered` samples of `hop`, and fill a row of the outputs for each."""
+    t = 0
+    for sample in samples:
+        level = min(max(sample, -np.float32(LOUDEST)), np.float32(LOUDEST))
+        hop[gathered] = np.float32(0.0) if np.isnan(sample) else level
+        gathered += 1
+        if gathered == hop.size:
+            _frame_hop(hop, pole, gain, ranges, state, history, features[t], rotation[t], level_db[t : t + 1])
+            gathered, t = 0, t + 1

@@ -51,12 +51,14 @@ class Score:
     latencies: tuple[float, ...]
 
 
-def rendered_melodies(soundfont: Path, per_instrument: int, seed: int) -> Iterator[Case]:
-    """Random melodies of eight notes of at least 150 ms on eight instruments, rendered dry by fluidsynth."""
+def rendered_melodies(
+    soundfont: Path, per_instrument: int, seed: int, lengths: tuple[float, float] = (SHORTEST_S, LONGEST_S)
+) -> Iterator[Case]:
+    """Random melodies of eight notes, of a length (s) in that range, on eight instruments, rendered dry by fluidsynth."""
     for place, (instrument, (program, lowest, highest)) in enumerate(INSTRUMENTS.items()):
         for number in range(per_instrument):
             rng = np.random.default_rng((seed, place, number))
-            truth = _random_melody(rng, lowest, highest)
+            truth = _random_melody(rng, lowest, highest, lengths)
             audio = _perform(soundfont, program, truth, rng.integers(60, 120, len(truth)))
             yield Case(f"{instrument}-{number}", instrument, audio, RATE, truth)
 
@@ -141,13 +143,13 @@ def summary(scores: list[Score]) -> dict[str, float]:
     }
 
 
-def _random_melody(rng: np.random.Generator, lowest: int, highest: int) -> NDArray[np.float64]:
+def _random_melody(rng: np.random.Generator, lowest: int, highest: int, lengths: tuple[float, float]) -> NDArray[np.float64]:
     """Truth [notes, 3] of a melody within two octaves, with leaps and repeated notes."""
     base = int(rng.integers(lowest, max(lowest + 1, highest - 24)))
     top = min(highest, base + 24)
     pitch, clock, rows = int(rng.integers(base, top + 1)), 0.3, []
     for _ in range(MELODY_NOTES):
-        length = rng.uniform(SHORTEST_S, LONGEST_S)
+        length = rng.uniform(*lengths)
         rows.append((clock, clock + length, pitch))
         clock += length + rng.choice((0.0, 0.02, 0.1))
         pitch = int(np.clip(pitch + rng.choice((-12, -7, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7, 12)), base, top))

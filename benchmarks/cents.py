@@ -1,41 +1,16 @@
-"""How many notes are right, and how soon: on a soundfont that training never heard, and on real recordings."""
+"""How exact the deviation is that a NoteOn carries: on sines, and on real single notes of known pitch."""
 
-import csv
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from rtmelody.config import Config
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.events import NoteOn
-from rtmelody.train import evaluate
-from rtmelody.train.sources import RATE, load_library, read_audio
-
-HELD_OUT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
+from rtmelody.train.sources import RATE, load_library
 
 
-def rendered(soundfont: Path = HELD_OUT, melodies: int = 10) -> evaluate.Table:
-    """Tables by condition and instrument on rendered melodies."""
-    network, config = Network(model_folder("melody")), Config()
-    return evaluate.tables(evaluate.held_out(soundfont, network, config, melodies))
-
-
-def real(folder: Path) -> evaluate.Table:
-    """The same on annotated recordings: FLAC + TSV (onset_s, offset_s, midi_pitch, ok) under mono/ and stitched/.
-
-    Predictions that begin inside a row with ok = 0 are ignored.
-    """
-    network, config = Network(model_folder("melody")), Config()
-    return evaluate.tables(
-        ("clean", case.group, evaluate.score(case, _outside(evaluate.recognize(case, network, config), doubtful)))
-        for case, doubtful in _recordings(folder)
-    )
-
-
-def cents() -> dict[str, dict[str, float]]:
+def sines() -> dict[str, dict[str, float]]:
     """Median and 90th percentile of the error in cents at the decision: sines, and one after another without a gap."""
     network = Network(model_folder("melody"))
     rng = np.random.default_rng(1)
@@ -48,7 +23,7 @@ def cents() -> dict[str, dict[str, float]]:
     return {name: _quantiles(values) for name, values in errors.items()}
 
 
-def sampled_cents(notes: Path) -> dict[str, dict[str, float]]:
+def sampled(notes: Path) -> dict[str, dict[str, float]]:
     """The same for real single notes of known deviation (a folder of libraries with notes.tsv)."""
     network, errors = Network(model_folder("melody")), {}
     for folder in sorted(path for path in notes.iterdir() if (path / "notes.tsv").exists()):
@@ -57,21 +32,6 @@ def sampled_cents(notes: Path) -> dict[str, dict[str, float]]:
             error for sample in library.samples for error in _cents_errors(network, [], (sample.pitch, sample.audio))
         ]
     return {name: _quantiles(values) for name, values in errors.items() if values}
-
-
-def _recordings(folder: Path) -> Iterator[tuple[evaluate.Case, np.ndarray]]:
-    """Every clip with its sure notes as truth, and its doubtful ones."""
-    for path in sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")]):
-        with path.with_suffix(".tsv").open(encoding="utf-8") as table:
-            rows = list(csv.DictReader(table, delimiter="\t"))
-        notes = np.array([[float(row[name]) for name in ("onset_s", "offset_s", "midi_pitch")] for row in rows])
-        sure = np.array([row["ok"] == "1" for row in rows])
-        group = "stitched" if path.parent.name == "stitched" else path.stem.split("_")[0]
-        yield evaluate.Case(path.stem, group, read_audio(path), RATE, notes[sure]), notes[~sure]
-
-
-def _outside(found: list[Any], doubtful: np.ndarray) -> list[Any]:
-    return [note for note in found if not any(begin <= note.onset <= end for begin, end, _ in doubtful)]
 
 
 def _cents_errors(network: Network, sines: list[tuple[int, float]], sample: tuple[float, np.ndarray] | None) -> list[float]:

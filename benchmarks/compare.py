@@ -1,0 +1,88 @@
+"""rtmelody and its peers over the same clips: who found what, at what cost, and who is absent."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from benchmarks import environments, run
+from benchmarks.clips import Clip
+from benchmarks.environments import AbsentError
+from benchmarks.metrics import Outcome, false_notes_a_minute, latencies, summary
+
+PARALLEL = 2  # peers at a time, one thread each
+ALONE = "noise alone"
+BY_GROUP = ("melodies clean", "recordings clean")  # elsewhere a group has too few notes to say anything
+
+PLAIN = ("melodies", "clean")
+HISTOGRAM_MS = np.arange(-20, 310, 10)
+
+
+def compare(clips: list[Clip], work: Path, only: list[str]) -> dict[str, dict]:
+    """{"peers": {name: figures}, "absent": {name: why}}; `only` names the adapters to run, all if empty."""
+    adapters = [adapter for adapter in run.adapters() if not only or adapter.stem in only]
+    peers, absent = {}, {}
+    with Progress() as progress, ThreadPoolExecutor(PARALLEL) as pool:
+        rows = {adapter: progress.add_task(adapter.stem, total=len(clips)) for adapter in adapters}
+        work_of = {
+            adapter: pool.submit(_one, adapter, clips, work, lambda row=row: progress.advance(row))
+            for adapter, row in rows.items()
+        }
+        for adapter, future in work_of.items():
+            try:
+                peers[adapter.stem] = future.result()
+            except AbsentError as error:
+                absent[adapter.stem] = str(error)
+                progress.console.print(f"{adapter.stem} is absent: {error}")
+    return {"peers": peers, "absent": absent}
+
+
+def _one(adapter: Path, clips: list[Clip], work: Path, done: Callable[[], None]) -> dict:
+    """Install a peer, run it, score it."""
+    environment = environments.prepare(adapter, work / "environments")
+    findings = run.transcribe(adapter, environment, clips, work / "found", done)
+    plain = [clip for clip in clips if (clip.set, clip.condition) == PLAIN]
+    return {
+        "title": _title(adapter),
+        "version": environment.version,
+        "install_mb": round(environment.install_mb, 1),
+        "startup_s": findings.startup_s,
+        "peak_mb": findings.peak_mb,
+        "cpu_per_s": round(findings.cpu_per_second(plain), 4),
+        "false_notes_a_minute": {
+            condition: false_notes_a_minute(findings.outcomes(these))
+            for condition, these in _by_condition(clips, ALONE).items()
+        },
+        "latency_histogram": _histogram(findings.outcomes(plain)),
+        "tables": {
+            name: {condition: table(f"{name} {condition}", findings.outcomes(these)) for condition, these in conditions.items()}
+            for name in dict.fromkeys(clip.set for clip in clips if clip.set != ALONE)
+            for conditions in [_by_condition(clips, name)]
+        },
+    }
+
+
+def table(name: str, outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
+    """Figures of all clips, and by group where that is meaningful."""
+    groups = sorted({one.group for one in outcomes}) if name in BY_GROUP else []
+    return {"all": summary(outcomes)} | {group: summary([one for one in outcomes if one.group == group]) for group in groups}
+
+
+def _histogram(outcomes: list[Outcome]) -> list[int]:
+    """Notes by latency, in the bins of HISTOGRAM_MS."""
+    return np.histogram(1000 * latencies(outcomes)[:, 0], HISTOGRAM_MS)[0].tolist()
+
+
+def _by_condition(clips: list[Clip], name: str) -> dict[str, list[Clip]]:
+    found: dict[str, list[Clip]] = {}
+    for clip in clips:
+        if clip.set == name:
+            found.setdefault(clip.condition, []).append(clip)
+    return found
+
+
+def _title(adapter: Path) -> str:
+    """The first line of an adapter's docstring."""
+    return adapter.read_text(encoding="utf-8").split("\n", 1)[0].strip('"')

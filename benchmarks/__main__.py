@@ -18,7 +18,11 @@ from typing import Any
 from rich.progress import track
 
 from benchmarks import budget, cents, clips, compare, report, run, scale, speed
+from benchmarks.sets import HELD_OUT
+from rtmelody.config import Config
+from rtmelody.core.network import Network, model_folder
 from rtmelody.io.files import read_audio
+from rtmelody.train import evaluate
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy", "numba", "tflite-runtime", "ai-edge-litert", "mir_eval")
@@ -62,6 +66,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "offline_times_real_time": lambda: speed.offline(samples, rate),
         "paced_percent_of_a_core": speed.paced,
         "live_percent_of_a_core": lambda: speed.live(samples, rate),
+        "held_out": lambda: evaluate.tables(evaluate.held_out(HELD_OUT, Network(model_folder("melody")), Config())),
         "cents_error": cents.sines,
         "budget": lambda: budget.budget(
             [clip for clip in found if (clip.set, clip.condition) == compare.PLAIN],

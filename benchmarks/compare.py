@@ -45,7 +45,6 @@ def _one(adapter: Path, clips: list[Clip], work: Path, done: Callable[[], None])
     findings = run.transcribe(adapter, environment, clips, work / "found", done)
     plain = [clip for clip in clips if (clip.set, clip.condition) == PLAIN]
     return {
-        "title": _title(adapter),
         "version": environment.version,
         "install_mb": round(environment.install_mb, 1),
         "startup_s": findings.startup_s,
@@ -81,8 +80,3 @@ def _by_condition(clips: list[Clip], name: str) -> dict[str, list[Clip]]:
         if clip.set == name:
             found.setdefault(clip.condition, []).append(clip)
     return found
-
-
-def _title(adapter: Path) -> str:
-    """The first line of an adapter's docstring."""
-    return adapter.read_text(encoding="utf-8").split("\n", 1)[0].strip('"')

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.progress import track
 
-from benchmarks import budget, cents, clips, compare, report, run, scale, speed
+from benchmarks import budget, cents, clips, compare, report, run, scale, sets, speed
 from benchmarks.sets import HELD_OUT
 from rtmelody.config import Config
 from rtmelody.core.network import Network, model_folder
@@ -56,8 +56,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found = clips.prepare(
         options.work / "clips",
         options.recordings,
-        full=options.full,
-        progress=lambda trials: track(trials, "Making clips", total=None),
+        sets.FULL if options.full else sets.QUICK,
+        lambda trials: track(trials, "Making clips", total=None),
     )
     result = {"about": about, "full": options.full} | compare.compare(found, options.work, options.only)
     samples, rate = read_audio(ROOT / "rtmelody" / "data" / "demo.ogg")

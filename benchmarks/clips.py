@@ -20,9 +20,10 @@ COMPLETE = "complete"
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One trial on disk."""
+    """One trial on disk; `digest` is that of its sound."""
 
     path: Path
+    digest: str
     set: str
     condition: str
     group: str
@@ -37,16 +38,16 @@ class Clip:
 
 
 def prepare(
-    folder: Path, recordings: Path | None, *, full: bool, progress: Callable[[Iterable], Iterable] = iter
+    folder: Path, recordings: Path | None, extent: sets.Extent, progress: Callable[[Iterable], Iterable] = iter
 ) -> list[Clip]:
     """Render all trials into a folder of their own, unless that was done before."""
-    digest = hashlib.sha256(f"{recordings} {full}".encode())
+    digest = hashlib.sha256(f"{recordings} {extent}".encode())
     for module in (sets, evaluate):
         digest.update(Path(module.__file__).read_bytes())
     folder = folder / digest.hexdigest()[:12]
     if not (folder / COMPLETE).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        for trial in progress(sets.trials(recordings, full=full)):
+        for trial in progress(sets.trials(recordings, extent)):
             write(folder, trial)
         (folder / COMPLETE).touch()
     return list(read(folder))
@@ -69,4 +70,5 @@ def read(folder: Path) -> Iterator[Clip]:
     for path in sorted(folder.glob("*.json")):
         about = json.loads(path.read_text(encoding="utf-8"))
         notes = {name: np.array(about.pop(name), float).reshape(-1, 3) for name in ("truth", "doubtful")}
-        yield Clip(path.with_suffix(".wav"), **about, **notes)
+        sound = path.with_suffix(".wav")
+        yield Clip(sound, hashlib.sha256(sound.read_bytes()).hexdigest()[:16], **about, **notes)

@@ -215,9 +215,10 @@ def _scale(result: dict[str, Any]) -> str:
     rows = [("live streams on one core", "late hops", "load")]
     rows += [(count, f"{one['late_percent']:.1f} %", f"{one['load_percent']:.0f} %") for count, one in scale["streams"].items()]
     files, soak = scale["files_a_minute"], scale["soak"]
+    rates = f"{files['1']:.0f} on one process, {files['2']:.0f} on two"
     return (
         f"{_table(rows)}\n\nA core holds {scale['held']} streams with at most 1 % of the hops late. "
-        f"Recordings of ten seconds a minute: {files['1']:.0f} on one process, {files['2']:.0f} on two. Memory over {soak['hours']:.2g} h of audio: "
+        f"Recordings of ten seconds a minute: {rates}. Memory over {soak['hours']:.2g} h of audio: "
         f"{soak['settled_mb']:.1f} MB once settled, {soak['end_mb']:.1f} MB at the end."
     )
 

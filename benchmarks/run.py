@@ -28,7 +28,7 @@ def adapters() -> list[Path]:
 
 @dataclass(slots=True)
 class Findings:
-    """What a peer made of clips, by file name, and what it cost; kept in a file."""
+    """What a peer made of clips, by the digest of their sound, and what it cost; kept in a file."""
 
     path: Path
     startup_s: float = 0.0
@@ -41,10 +41,10 @@ class Findings:
         path = folder / f"{adapter.stem}-{_digest(adapter)}.json"
         return cls(path, **json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(path)
 
-    def add(self, result: dict) -> None:
-        """One more process's result."""
+    def add(self, result: dict, clips: list[Clip]) -> None:
+        """What one more process made of some clips."""
         self.startup_s, self.peak_mb = result["startup_s"], max(self.peak_mb, result["peak_mb"])
-        self.clips |= {_key(Path(path)): clip for path, clip in result["clips"].items()}
+        self.clips |= {clip.digest: result["clips"][str(clip.path)] for clip in clips}
         content = {"startup_s": self.startup_s, "peak_mb": self.peak_mb, "clips": self.clips}
         unfinished = self.path.with_suffix(".tmp")
         unfinished.write_text(json.dumps(content), encoding="utf-8")
@@ -52,11 +52,11 @@ class Findings:
 
     def outcomes(self, clips: list[Clip]) -> list[Outcome]:
         """In the order of the clips."""
-        return [clip.outcome(self.clips[_key(clip.path)]["notes"]) for clip in clips]
+        return [clip.outcome(self.clips[clip.digest]["notes"]) for clip in clips]
 
     def cpu_per_second(self, clips: list[Clip]) -> float:
         """CPU seconds for a second of audio."""
-        return sum(self.clips[_key(clip.path)]["cpu_s"] for clip in clips) / sum(clip.seconds for clip in clips)
+        return sum(self.clips[clip.digest]["cpu_s"] for clip in clips) / sum(clip.seconds for clip in clips)
 
 
 def transcribe(adapter: Path, environment: Environment, clips: list[Clip], folder: Path, done: Callable[[], None]) -> Findings:
@@ -66,11 +66,12 @@ def transcribe(adapter: Path, environment: Environment, clips: list[Clip], folde
     """
     folder.mkdir(parents=True, exist_ok=True)
     findings = Findings.of(adapter, folder)
-    missing = [clip.path for clip in clips if _key(clip.path) not in findings.clips]
+    missing = [clip for clip in clips if clip.digest not in findings.clips]
     for _ in range(len(clips) - len(missing)):
         done()
     for first in range(0, len(missing), CHUNK):
-        findings.add(_process(adapter, environment, missing[first : first + CHUNK], done))
+        chunk = missing[first : first + CHUNK]
+        findings.add(_process(adapter, environment, [clip.path for clip in chunk], done), chunk)
     return findings
 
 
@@ -90,11 +91,6 @@ def _process(adapter: Path, environment: Environment, paths: list[Path], done: C
         if process.returncode:
             raise AbsentError(complaints.read_text(encoding="utf-8").strip().splitlines()[-1])
         return json.loads(result.read_text(encoding="utf-8"))
-
-
-def _key(path: Path) -> str:
-    """A clip by its folder, which tells what made it, and its name."""
-    return f"{path.parent.name}/{path.stem}"
 
 
 def _digest(adapter: Path) -> str:

@@ -21,7 +21,26 @@ SEED = evaluate.SEED
 CLEAN = "clean"
 NOTHING = np.zeros((0, 3))
 NOISE_S = 15.0
-QUICK_LEVELS, FULL_LEVELS = (10,), (20, 10, 5, 0)
+FAST_S = (0.07, 0.15)
+NOISY = 2  # melodies an instrument under each noisy condition
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of everything a run takes."""
+
+    melodies: int  # an instrument
+    noises: tuple[str, ...]
+    levels_db: tuple[int, ...]  # of the music above the noise
+    alone_s: float  # of noise alone
+    every: int  # which recordings: each, each third, …
+    rooms: bool  # melodies in rooms, and recordings in noise
+
+
+QUICK = Extent(melodies=2, noises=("white", "babble", "real"), levels_db=(10,), alone_s=5.0, every=3, rooms=False)
+FULL = Extent(
+    melodies=10, noises=("white", "pink", "babble", "real"), levels_db=(20, 10, 5, 0), alone_s=15.0, every=1, rooms=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +58,30 @@ class Trial:
         return f"{self.set}_{self.condition}_{self.case.name}".replace(" ", "-").replace("/", "-")
 
 
-def trials(recordings: Path | None, *, full: bool) -> Iterator[Trial]:
+def trials(recordings: Path | None, extent: Extent) -> Iterator[Trial]:
     """All of them. Noisy conditions take the first melodies of each instrument only."""
-    many, some = (10, 2) if full else (2, 2)
-    melodies = list(evaluate.rendered_melodies(HELD_OUT, many, SEED))
-    fast = list(evaluate.rendered_melodies(HELD_OUT, some, SEED + 1, lengths=(0.07, 0.15)))
+    melodies = list(evaluate.rendered_melodies(HELD_OUT, extent.melodies, SEED))
+    noisy = [case for case in melodies if _number(case) < NOISY]
     noises = _noises(recordings)
     yield from (Trial("melodies", CLEAN, case) for case in melodies)
-    yield from (Trial("fast", CLEAN, case) for case in fast)
-    yield from _in_noise("melodies", [case for case in melodies if _number(case) < some], noises, full=full)
+    yield from (Trial("fast", CLEAN, case) for case in evaluate.rendered_melodies(HELD_OUT, NOISY, SEED + 1, lengths=FAST_S))
+    for kind in (kind for kind in extent.noises if kind in noises):
+        for level in extent.levels_db:
+            yield from (
+                Trial(
+                    "melodies", f"{kind} {level} dB", evaluate.with_noise(case, noises[kind][number % len(noises[kind])], level)
+                )
+                for number, case in enumerate(noisy)
+            )
     if recordings:
-        yield from _recorded(recordings, noises["real"], full=full)
-        if full:
-            rooms = audio_files(recordings / "rir")
-            for case, room in ((case, room) for room in rooms for case in melodies if _number(case) < some):
-                yield Trial("melodies", f"room {_short(room)}", _in_room(case, room))
-    for name, sounds in (noises | {"silence": [np.zeros(RATE, np.float32)]}).items():
-        for number, sound in enumerate(sounds):
-            yield Trial("noise alone", name, _alone(f"{name}-{number}", sound))
-
-
-def _in_noise(
-    name: str,
-    cases: list[evaluate.Case],
-    noises: dict[str, list[np.ndarray]],
-    *,
-    full: bool,
-    doubtful: list[np.ndarray] | None = None,
-) -> Iterator[Trial]:
-    """Every case in every noise at every level."""
-    for kind, sounds in noises.items():
-        for level in FULL_LEVELS if full else QUICK_LEVELS:
-            for number, case in enumerate(cases):
-                noisy = evaluate.with_noise(case, sounds[number % len(sounds)], level)
-                yield Trial(name, f"{kind} {level} dB", noisy, doubtful[number] if doubtful else NOTHING)
+        yield from _recorded(recordings, noises["real"], extent)
+    if recordings and extent.rooms:
+        for room in audio_files(recordings / "rir"):
+            yield from (Trial("melodies", f"room {_short(room)}", _in_room(case, room)) for case in noisy)
+    for kind, sounds in (noises | {"silence": [np.zeros(RATE, np.float32)]}).items():
+        yield from (
+            Trial("noise alone", kind, _alone(f"{kind}-{number}", sound, extent.alone_s)) for number, sound in enumerate(sounds)
+        )
 
 
 def _noises(recordings: Path | None) -> dict[str, list[np.ndarray]]:
@@ -88,11 +97,12 @@ def _noises(recordings: Path | None) -> dict[str, list[np.ndarray]]:
     return {kind: [0.1 * sound / np.sqrt(np.mean(sound**2)) for sound in sounds] for kind, sounds in noises.items() if sounds}
 
 
-def _recorded(folder: Path, noise: list[np.ndarray], *, full: bool) -> Iterator[Trial]:
+def _recorded(folder: Path, noise: list[np.ndarray], extent: Extent) -> Iterator[Trial]:
     """FLAC + TSV (onset_s, offset_s, midi_pitch, ok) under mono/ and stitched/: clean, in full also in noise."""
-    clips = [_recording(path) for path in sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")])]
+    paths = sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")])
+    clips = [_recording(path) for path in paths[:: extent.every]]
     yield from (Trial("recordings", CLEAN, case, doubtful) for case, doubtful in clips)
-    if full:
+    if extent.rooms:
         for number, (case, doubtful) in enumerate(clips):
             noisy = evaluate.with_noise(case, noise[number % len(noise)], 10)
             yield Trial("recordings", "real 10 dB", noisy, doubtful)
@@ -115,8 +125,8 @@ def _in_room(case: evaluate.Case, room: Path) -> evaluate.Case:
     return replace(case, audio=in_room(case.audio, response / np.sqrt(np.sum(response**2))))
 
 
-def _alone(name: str, sound: np.ndarray) -> evaluate.Case:
-    return evaluate.Case(name, "noise alone", np.resize(sound, round(NOISE_S * RATE)).astype(np.float32), RATE, NOTHING)
+def _alone(name: str, sound: np.ndarray, seconds: float) -> evaluate.Case:
+    return evaluate.Case(name, "noise alone", np.resize(sound, round(seconds * RATE)).astype(np.float32), RATE, NOTHING)
 
 
 def _number(case: evaluate.Case) -> int:

@@ -25,7 +25,7 @@ def melodies(tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
     for number in range(3):
-        case = Case(f"piano-{number}", "piano", np.zeros(32_000 * 4, np.float32), 32_000, MELODY)
+        case = Case(f"piano-{number}", "piano", np.full(32_000 * 4, 0.1 * number, np.float32), 32_000, MELODY)
         clips.write(folder, sets.Trial("melodies", "clean", case))
     return list(clips.read(folder))
 

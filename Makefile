@@ -13,8 +13,8 @@ test: .venv/test-installed  ## style, types, import rules, tests
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: .venv/train-installed  ## measure accuracy and speed, and write benchmarks/results (needs fluidsynth, espeak-ng, TimGM6mb)
-	$(BIN)/python -m benchmarks
+bench: .venv/train-installed  ## rtmelody and its peers in one run (needs fluidsynth, espeak-ng, TimGM6mb; aubio-tools for aubio)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 .venv/%-installed: pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv

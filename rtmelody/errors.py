@@ -50,3 +50,39 @@ class TrainingError(RtmelodyError):
     """Training lacks a source, a program or a package."""
 
     exit_code = 9
+
+
+class PairingError(RtmelodyError):
+    """Two devices could not be paired; no key was made known."""
+
+    exit_code = 20
+
+
+class ProtocolError(PairingError):
+    """The peer said something that an honest one never says."""
+
+    exit_code = 21
+
+
+class MelodyError(PairingError):
+    """What was heard is not exactly one melody of the expected form."""
+
+    exit_code = 22
+
+
+class MismatchError(PairingError):
+    """The melody that was heard is not the one that this device derived: somebody may sit in between."""
+
+    exit_code = 23
+
+
+class InterferenceError(PairingError):
+    """Another melody, or an alarm, was heard."""
+
+    exit_code = 24
+
+
+class PairingTimeoutError(PairingError):
+    """The peer stayed silent for too long."""
+
+    exit_code = 25

@@ -57,6 +57,8 @@ def test_imports_go_one_way():
         ("core/ring.py", "import rtmelody.io.files"),
         ("io/midi.py", "import rtmelody.live"),
         ("live.py", "import sounddevice"),
+        ("pairing/session.py", "import asyncio"),
+        ("pairing/crypto.py", "import rtmelody.io.audio"),
     ],
 )
 def test_a_planted_import_is_caught(module, line, tmp_path):

@@ -187,7 +187,7 @@ def _resonate(samples, pole, gain, state) -> None:  # type: ignore[no-untyped-de
 
 @_compiled("void(f4[::1], f4[:, ::1], f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[::1], c8[::1], f4[:])")
 def _frame_hop(hop, pole, gain, ranges, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
-    """Fill a feature frame, the rotations and the level [1] of a hop; `history` [rise_hops, bins] holds levels, oldest first."""
+    """Fill one frame, rotations and the level [1] of a hop; `history` [rise_hops, bins] holds levels, oldest first."""
     bins, (range_db, rise_db) = gain.size, ranges
     _resonate(hop, pole, gain, state)
     loudest, total = np.float32(FLOOR_DB), 0.0

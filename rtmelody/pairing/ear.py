@@ -29,9 +29,12 @@ from rtmelody.pairing.melody import (
 FIRST_SIGN_S = 0.030  # a tone shows in the probabilities so long after its beginning
 LAST_SIGN_S = 0.020  # and so long after its end
 DETECTED = 0.35  # mean probability of a lead-in's, a close's or an alarm's notes
+STRANGE = 0.6  # the same of another lead-in within a melody: two devices play at once
 TEMPI = np.linspace(0.97, 1.03, 13)  # the peer's clock against ours
 CERTAIN = 1.5  # the top note's score must be so many times that of any other, or the slot is an erasure
 AUDIBLE = 0.02  # and at least this
+
+FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)
 
 Scores = NDArray[np.float64]
 
@@ -53,36 +56,40 @@ class Ear:
         self._first = LOWEST_PITCH - network.manifest.lowest_pitch
         self._hop_s = self._framing.hop / sample_rate
         self._slots = LEAD_IN_NOTES + notes + len(CLOSE)
-        self._kept = round((self._slots + 3) * SLOT_S * TEMPI[-1] / self._hop_s)
-        self._scores = np.zeros((0, ALPHABET))
-        self._deaf_until = 0  # hops, counted from the oldest kept one: a melody is reported once
+        # A melody is looked for a slot after the oldest hop that is kept: by then all of it has been heard.
+        self._start = self._hops(1)
+        self._fresh = self._hops(self._slots + 3) - self._hops(len(ALARM)) - 3
+        self._scores = np.zeros((self._hops(self._slots + 3), ALPHABET))
+        self._strengths = np.zeros((len(self._scores), len(FORMS)))  # how well each form fits where it would begin
+        self._deaf = 0  # hops: a melody is reported once
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[Melody | Disturbance]:
         """Take mono samples; what they complete."""
-        frames = self._framing.push(samples)
-        for features in frames.features:
+        for features in self._framing.push(samples).features:
             classes, _ = self._network.step(features)
-            heard = classes[self._first : self._first + ALPHABET].astype(np.float64)
-            self._scores = np.vstack((self._scores, heard))[-self._kept :]
-            if len(self._scores) == self._kept:
-                self._deaf_until = max(0, self._deaf_until - 1)
+            self._scores[:-1], self._strengths[:-1] = self._scores[1:], self._strengths[1:]
+            self._scores[-1] = classes[self._first : self._first + ALPHABET]
+            self._strengths[self._fresh] = [self._match(self._fresh, form) for form in FORMS]
+            self._deaf = max(0, self._deaf - 1)
+            if not self._deaf:
                 yield from self._look()
 
     def _look(self) -> Iterator[Melody | Disturbance]:
-        """Whether a lead-in begins at the oldest hop but a few: by now its whole melody has been heard."""
-        start = round(SLOT_S / self._hop_s)
-        if start < self._deaf_until:
+        """What begins here, and fits better here than a little later."""
+        strengths = self._strengths[self._start : self._start + self._hops(1)]
+        form = int(strengths[0].argmax())
+        if strengths[0, form] < DETECTED or strengths[0, form] < strengths[:, form].max():
             return
-        around = range(start, start + round(SLOT_S / self._hop_s))
-        strengths = {role: [self._match(at, role.lead_in) for at in around] for role in Role}
-        for role, strength in strengths.items():
-            if strength[0] >= DETECTED and strength[0] == max(strength):
-                self._deaf_until = start + round(self._slots * SLOT_S / self._hop_s)
-                yield self._read(start, role)
-                return
-        if self._match(start, ALARM) >= DETECTED:
-            self._deaf_until = start + round(len(ALARM) * SLOT_S / self._hop_s)
+        if FORMS[form] is ALARM:
+            self._deaf = self._hops(len(ALARM))
             yield Disturbance()
+        else:
+            self._deaf = self._hops(self._slots - 1)
+            yield self._read(self._start, Role(FORMS[form]))
+
+    def _hops(self, slots: int) -> int:
+        """Length of so many slots."""
+        return round(slots * SLOT_S / self._hop_s)
 
     def _read(self, start: int, role: Role) -> Melody | Disturbance:
         """The melody whose lead-in begins at a hop, at the tempo that makes it clearest."""
@@ -90,6 +97,9 @@ class Ear:
         slots = self._slot_scores(start, self._slots, tempo)
         close = slots[-len(CLOSE) :]
         if np.mean([scores[step] for scores, step in zip(close, CLOSE, strict=True)]) < DETECTED / 2:
+            return Disturbance()
+        inside = self._strengths[start + self._hops(1) : start + self._hops(self._slots - LEAD_IN_NOTES)]
+        if inside.max() >= STRANGE:
             return Disturbance()
         body = slots[LEAD_IN_NOTES : LEAD_IN_NOTES + self._notes]
         ringing = [role.lead_in[-1], *(int(scores.argmax()) for scores in body)]

@@ -23,6 +23,7 @@ class Audio(Section, frozen=True, kw_only=True):
     """Where the sound comes from."""
 
     device: str | int | None = None
+    output_device: str | int | None = None
     sample_rate: Annotated[int, Meta(ge=8_000, le=192_000)] | None = None
     channel: Annotated[int, Meta(ge=1, le=256)] = 1
     block_size: Annotated[int, Meta(ge=0, le=16_384)] = 128

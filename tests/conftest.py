@@ -3,13 +3,17 @@
 import csv
 import os
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network, model_folder
 from rtmelody.io.files import read_audio
+from rtmelody.timebase import hop_samples
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "rtmelody" / "data"
@@ -59,3 +63,33 @@ def organ(frequency, seconds, rate, level=0.3):
     time = np.arange(round(seconds * rate)) / rate
     waves = sum(np.sin(2 * np.pi * frequency * h * time) / h for h in range(1, 9) if frequency * h < rate / 2.2)
     return (level * np.minimum(1, time / 0.005) * waves / 2).astype(np.float32)
+
+
+SERVER = "rtmelody-test"  # one name: JACK remembers eight killed servers, and then refuses new ones
+ENVIRONMENT = os.environ | {"JACK_DEFAULT_SERVER": SERVER, "JACK_NO_START_SERVER": "1"}
+
+
+@pytest.fixture(params=[48_000, 44_100])
+def jack_server(request):
+    """A dummy server that waits for slow clients, so that no sample is lost under load; its rate, and its process.
+
+    Its period is a hop, so that the stream is cut into hops at the same samples however long it ran before the music.
+    """
+    command = ["jackd", "-R", "--no-mlock", "-n", SERVER, "-p", "256", "-S", "-t", "2000"]
+    command += ["-d", "dummy", "-r", str(request.param), "-p", str(hop_samples(FrontEnd().hop_s, request.param))]
+    server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["jack_wait", "-s", SERVER, "-w", "-t", "10"], env=ENVIRONMENT, check=True, capture_output=True)
+    yield request.param, server
+    server.kill()  # SIGTERM can take it 24 s
+    server.wait()
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+
+
+def ports():
+    return subprocess.run(["jack_lsp"], env=ENVIRONMENT, capture_output=True, text=True, check=False).stdout.splitlines()

@@ -51,11 +51,12 @@ def test_help_loads_nothing_heavy():
     assert b"transcribe" in result.stdout
 
 
-@pytest.mark.parametrize("verb", ["demo", "transcribe", "listen", "devices", "config", "train"])
+@pytest.mark.parametrize("verb", ["demo", "transcribe", "listen", "pair", "devices", "config", "train"])
 def test_every_verb_explains_itself(verb):
     result = rtmelody(verb, "--help")
     assert result.returncode == 0
     assert b"Usage:" in result.stdout
+    assert b"\\b" not in result.stdout
 
 
 def test_transcribe_to_midi(scale, tmp_path):

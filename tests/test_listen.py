@@ -1,6 +1,5 @@
 """`rtmelody listen` on a real JACK server: a microphone that plays a recording, and a MIDI receiver that nobody here wrote."""
 
-import os
 import re
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
-from conftest import needs, organ
+from conftest import ENVIRONMENT, needs, organ, ports, wait_for
 from scipy.signal import resample_poly
 
 from rtmelody import NoteOn, Recognizer
@@ -23,9 +22,6 @@ from rtmelody.timebase import hop_samples
 pytestmark = needs("jackd", "jack_midi_dump", "jack_wait", "jack_lsp", "jack_connect", "stdbuf")
 
 SECONDS = 6.0
-SERVER = "rtmelody-test"  # one name: JACK remembers eight killed servers, and then refuses new ones
-ENVIRONMENT = os.environ | {"JACK_DEFAULT_SERVER": SERVER, "JACK_NO_START_SERVER": "1"}
-
 # A JACK client in a process of its own: a physical output port that plays a file, sample by sample, once a line comes in.
 MICROPHONE = """
 import sys, time
@@ -52,37 +48,11 @@ with client:
 """
 
 
-@pytest.fixture(params=[48_000, 44_100])
-def jack_server(request):
-    """A dummy server that waits for slow clients, so that no sample is lost under load; its rate, and its process.
-
-    Its period is a hop, so that the stream is cut into hops at the same samples however long it ran before the music.
-    """
-    command = ["jackd", "-R", "--no-mlock", "-n", SERVER, "-p", "256", "-S", "-t", "2000"]
-    command += ["-d", "dummy", "-r", str(request.param), "-p", str(hop_samples(FrontEnd().hop_s, request.param))]
-    server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    subprocess.run(["jack_wait", "-s", SERVER, "-w", "-t", "10"], env=ENVIRONMENT, check=True, capture_output=True)
-    yield request.param, server
-    server.kill()  # SIGTERM can take it 24 s
-    server.wait()
-
-
 def received(path):
     """(on or off, pitch) of every note message that jack_midi_dump printed."""
     lines = [line for line in path.read_text().splitlines() if re.match(r"\s*\d+:", line)]
     messages = [[int(byte, 16) for byte in line.split(":")[1].split()[:3]] for line in lines]
     return [("on" if status & 0xF0 == 0x90 else "off", pitch) for status, pitch, _ in messages if status & 0xF0 in (0x80, 0x90)]
-
-
-def wait_for(condition, seconds=30):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
-
-
-def ports():
-    return subprocess.run(["jack_lsp"], env=ENVIRONMENT, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.options import config_option
+from rtmelody.cli.options import config_option, index_or_name, overridden, until_signal
 from rtmelody.errors import AudioDeviceError, MidiError, RtmelodyError
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def listen(
     as_json: bool,
     config_file: Path | None,
 ) -> None:
-    r"""Listen to an audio input and play what it hears on a virtual MIDI port, until Ctrl-C.
+    """Listen to an audio input and play what it hears on a virtual MIDI port, until Ctrl-C.
 
     \b
     rtmelody listen                          the default input -> port "rtmelody"
@@ -52,20 +50,20 @@ def listen(
 
     Connect your synthesizer or DAW to the port. The status line shows level, note, overflows (blocks lost because the
     recognizer was late) and xruns (losses that the device reports); both should stay at 0.
-    """
+    """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
     from rtmelody.core.recognizer import Recognizer
     from rtmelody.io.audio import Microphone
     from rtmelody.live import run
 
-    config = _overridden(
+    config = overridden(
         load_config(config_file),
-        audio={"device": _index_or_name(device), "sample_rate": rate, "channel": channel, "block_size": block_size},
+        audio={"device": index_or_name(device), "sample_rate": rate, "channel": channel, "block_size": block_size},
         midi={"port": port},
     )
     microphone = Microphone(config.audio)
     display = _Display(microphone.sample_rate, as_json)
-    stopping = _until_signal()
+    stopping = until_signal()
     # The microphone stops first: RtMidi holds the interpreter's lock while it closes, and JACK waits for the audio callback.
     with _output(config, no_midi) as output, _closed(microphone):
         recognizer = Recognizer(microphone.sample_rate, config)
@@ -174,37 +172,3 @@ def _event_to_dict(event: "Event", rate: float) -> dict[str, Any]:
         "confidence": round(event.confidence, 3),
         "cents": round(event.cents, 1),
     }
-
-
-def _overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
-    """The configuration with the options that were given, checked like a file."""
-    import msgspec
-
-    from rtmelody.config import Config, to_dict
-    from rtmelody.errors import ConfigError
-
-    content = to_dict(config)
-    for name, given in sections.items():
-        content[name] |= {key: value for key, value in given.items() if value is not None}
-    try:
-        return msgspec.convert(content, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"An option does not fit: {error}.") from error
-
-
-def _index_or_name(device: str | None) -> int | str | None:
-    return int(device) if device is not None and device.isdigit() else device
-
-
-def _until_signal() -> threading.Event:
-    """An event that Ctrl-C, SIGTERM and a closed terminal set, so that every way out ends the notes; the second time kills."""
-    stopping = threading.Event()
-
-    def stop(number: int, _frame: Any) -> None:
-        stopping.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop)
-    return stopping

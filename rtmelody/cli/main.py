@@ -13,6 +13,7 @@ VERBS = {
     "demo": "Stream a bundled recording through the live path; needs no sound card.",
     "transcribe": "Write the notes of recordings as .mid, .jsonl or .csv.",
     "listen": "Listen to a microphone and send MIDI notes while they sound.",
+    "pair": "Agree on a key with another device: each plays a melody that the other recognizes.",
     "devices": "List the audio inputs.",
     "config": "Show the effective configuration, or check a file.",
     "train": "Train a model from soundfonts and folders of sounds.",
@@ -42,7 +43,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rtmelody")
 def cli() -> None:
-    r"""Recognize melodies in real time: microphone in, MIDI notes out, while the note still sounds.
+    """Recognize melodies in real time: microphone in, MIDI notes out, while the note still sounds.
 
     \b
     rtmelody demo                     see it work
@@ -50,8 +51,8 @@ def cli() -> None:
     rtmelody listen                   microphone -> virtual MIDI port
 
     Every verb explains itself: rtmelody VERB --help. Errors exit with 2 (usage), 3 (configuration), 4 (model), 5 (audio file),
-    6 (audio device), 7 (MIDI), 8 (output), 9 (training).
-    """
+    6 (audio device), 7 (MIDI), 8 (output), 9 (training), 20 to 25 (pairing: see rtmelody pair --help).
+    """  # noqa: D301 (click wants the character itself)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -1,8 +1,14 @@
-"""Options that several verbs share."""
+"""What several verbs share: options, and what is made of them."""
 
+import signal
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rtmelody.config import Config
 
 config_option = click.option(
     "--config",
@@ -11,3 +17,38 @@ config_option = click.option(
     metavar="FILE",
     help="Settings in YAML; `rtmelody config` shows them all.",
 )
+
+
+def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
+    """The configuration with the options that were given, checked like a file."""
+    import msgspec
+
+    from rtmelody.config import Config, to_dict
+    from rtmelody.errors import ConfigError
+
+    content = to_dict(config)
+    for name, given in sections.items():
+        content[name] |= {key: value for key, value in given.items() if value is not None}
+    try:
+        return msgspec.convert(content, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"An option does not fit: {error}.") from error
+
+
+def index_or_name(device: str | None) -> int | str | None:
+    """A device as the configuration names it."""
+    return int(device) if device is not None and device.isdigit() else device
+
+
+def until_signal() -> threading.Event:
+    """An event that Ctrl-C, SIGTERM and a closed terminal set, so that every way out ends the notes; the second time kills."""
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: Any) -> None:
+        stopping.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+    return stopping

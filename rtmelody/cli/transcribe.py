@@ -31,7 +31,7 @@ FORMATS = ("mid", "jsonl", "csv")
 def transcribe(
     files: tuple[Path, ...], output: Path | None, kind: str | None, plot: Path | None, config_file: Path | None, quiet: bool
 ) -> None:
-    r"""Write the notes of WAV, FLAC, OGG or MP3 files (any rate, any channels; - is standard input).
+    """Write the notes of WAV, FLAC, OGG or MP3 files (any rate, any channels; - is standard input).
 
     \b
     rtmelody transcribe tune.wav                        writes tune.mid
@@ -40,7 +40,7 @@ def transcribe(
 
     Each note has onset and offset (s), MIDI number, velocity, confidence (0 to 1), deviation in cents, and the time at which it
     would have been announced live. A bad file is reported and does not stop the rest.
-    """
+    """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
 

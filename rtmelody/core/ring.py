@@ -1,11 +1,11 @@
-"""A ring buffer for one writer (the audio callback) and one reader (the recognizer), each in its own thread."""
+"""A ring buffer for one writer and one reader, each in its own thread; one of them is an audio callback."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class Ring:
-    """Samples on their way from the callback to the recognizer.
+    """Samples on their way from the callback to the recognizer, or from a voice to the callback.
 
     The writer moves only `_written`, the reader only `_read`; both count samples for ever, so neither needs a lock. `write`
     copies and counts, and does nothing else: it is safe in a PortAudio callback.
@@ -38,3 +38,13 @@ class Ring:
         block: NDArray[np.float32] = np.concatenate((self._buffer[place : place + head], self._buffer[: count - head]))
         self._read = written
         return block
+
+    def read_into(self, block: NDArray[np.float32]) -> None:
+        """Fill a block with what has been written, and with silence after that; safe in a PortAudio callback."""
+        size = self._buffer.size
+        place, count = self._read % size, min(len(block), self._written - self._read)
+        head = min(count, size - place)
+        block[:head] = self._buffer[place : place + head]
+        block[head:count] = self._buffer[: count - head]
+        block[count:] = 0.0
+        self._read += count  # last: only now may the writer use the space

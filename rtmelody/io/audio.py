@@ -1,4 +1,4 @@
-"""Microphones and other inputs, through PortAudio (sounddevice)."""
+"""Microphones, other inputs, and loudspeakers, through PortAudio (sounddevice)."""
 
 import threading
 from collections.abc import Iterator
@@ -95,19 +95,52 @@ class Microphone:
         With its JACK server dead, PortAudio waits in abort and close for ever: then a thread is left waiting, and so would be
         the exit of the process.
         """
-        closing = threading.Thread(target=self._close, daemon=True)
-        closing.start()
-        closing.join(CLOSING_S)
-        return not closing.is_alive()
-
-    def _close(self) -> None:
-        self._stream.abort(ignore_errors=True)
-        self._stream.close(ignore_errors=True)
+        return _closed_in_time(self._stream)
 
     def _on_block(self, block: NDArray[np.float32], _frames: int, _time: Any, status: Any) -> None:
         """PortAudio's callback: copy and count, nothing else."""
         self.xruns += status.input_overflow
         self.ring.write(block[:, self._column])
+
+
+class Loudspeaker:
+    """A PortAudio output that plays what is written to it, and silence when nothing is."""
+
+    def __init__(self, settings: Audio, sample_rate: float) -> None:
+        """Open the configured output at a sample rate.
+
+        Raises AudioDeviceError, with one sentence for the user, if that fails.
+        """
+        sounddevice = _sounddevice()
+        self._sounddevice = sounddevice
+        self._ring = Ring(max(round(settings.ring_s * sample_rate), 4 * settings.block_size))
+        with _mapped_errors(sounddevice):
+            self._stream = sounddevice.OutputStream(
+                device=settings.output_device,
+                samplerate=sample_rate,
+                channels=1,
+                blocksize=settings.block_size,
+                latency=settings.latency,
+                dtype="float32",
+                callback=self._on_block,
+            )
+
+    def start(self) -> None:
+        """Let the callbacks begin."""
+        with _mapped_errors(self._sounddevice):
+            self._stream.start()
+
+    def write(self, samples: NDArray[np.float32]) -> None:
+        """Play mono samples after those that wait already."""
+        self._ring.write(samples)
+
+    def stop(self) -> bool:
+        """End the stream; whether that worked, see `Microphone.stop`."""
+        return _closed_in_time(self._stream)
+
+    def _on_block(self, block: NDArray[np.float32], _frames: int, _time: Any, _status: Any) -> None:
+        """PortAudio's callback: copy, nothing else."""
+        self._ring.read_into(block[:, 0])
 
 
 def resolved(device: str | int | None) -> int:
@@ -128,6 +161,19 @@ def resolved(device: str | int | None) -> int:
         raise AudioDeviceError(f"No audio input has {device!r} in its name: see `rtmelody devices`.")
     exact = [found for found in matching if found.name == device]
     return (exact or matching)[0].index
+
+
+def _closed_in_time(stream: Any) -> bool:
+    """Close a stream from a thread of its own; whether that came to an end."""
+
+    def close() -> None:
+        stream.abort(ignore_errors=True)
+        stream.close(ignore_errors=True)
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    closing.join(CLOSING_S)
+    return not closing.is_alive()
 
 
 def _sounddevice() -> ModuleType:

@@ -1,0 +1,118 @@
+"""Pipes between two devices that pair: TCP, and standard input and output. Nothing about them is trusted."""
+
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from rtmelody.errors import PairingError
+
+CHUNK = 4_096
+DEFAULT_PORT = 47_600
+
+
+class Channel(Protocol):
+    """Bytes both ways; neither call waits for the peer."""
+
+    def receive(self) -> bytes:
+        """What has come; perhaps nothing."""
+
+    def send(self, data: bytes) -> None:
+        """Give bytes to the peer."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class Tcp:
+    """A TCP connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Talk through a connected socket."""
+        self._socket = connection
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @classmethod
+    def connect(cls, host: str, port: int, patience_s: float) -> "Tcp":
+        """Call a device that listens.
+
+        Raises PairingError if nobody answers.
+        """
+        try:
+            return cls(socket.create_connection((host, port), timeout=patience_s))
+        except OSError as error:
+            reason = error.strerror or error
+            raise PairingError(f"Nobody listens at {host}:{port} ({reason}): start `rtmelody pair listen` there.") from error
+
+    @classmethod
+    def accept(cls, host: str, port: int, patience_s: float) -> "Tcp":
+        """Wait for one call.
+
+        Raises PairingError if the address cannot be used, or nobody calls.
+        """
+        try:
+            with socket.create_server((host, port)) as server:
+                server.settimeout(patience_s)
+                return cls(server.accept()[0])
+        except TimeoutError as error:
+            raise PairingError(f"Nobody called within {patience_s:.0f} s.") from error
+        except OSError as error:
+            raise PairingError(f"Cannot listen at {host}:{port}: {error.strerror or error}.") from error
+
+    def receive(self) -> bytes:
+        """What has come; perhaps nothing.
+
+        Raises PairingError once the peer has hung up.
+        """
+        if not select.select([self._socket], [], [], 0)[0]:
+            return b""
+        return _or_gone(lambda: self._socket.recv(CHUNK))
+
+    def send(self, data: bytes) -> None:
+        """Give bytes to the peer.
+
+        Raises PairingError if it has hung up.
+        """
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise _gone() from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+class Stdio:
+    """Standard input and output, for whoever brings a transport of his own (POSIX)."""
+
+    def receive(self) -> bytes:
+        """As `Tcp.receive`."""
+        if not select.select([sys.stdin], [], [], 0)[0]:
+            return b""
+        return _or_gone(lambda: os.read(sys.stdin.fileno(), CHUNK))
+
+    def send(self, data: bytes) -> None:
+        """As `Tcp.send`."""
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """Nothing: whoever started us closes them."""
+
+
+def _or_gone(read: Callable[[], bytes]) -> bytes:
+    """What was read, unless that is nothing: the end of the stream."""
+    try:
+        data = read()
+    except OSError as error:
+        raise _gone() from error
+    if not data:
+        raise _gone()
+    return data
+
+
+def _gone() -> PairingError:
+    return PairingError("The other device has hung up: nothing was paired.")

@@ -1,0 +1,195 @@
+"""`rtmelody pair` as two devices run it: two processes, TCP, and a real JACK server for air."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pytest
+from conftest import ENVIRONMENT, needs, ports, wait_for
+
+from rtmelody.core.ring import Ring
+from rtmelody.errors import InterferenceError, MismatchError, OutputError, PairingError, PairingTimeoutError, ProtocolError
+from rtmelody.io.channel import Tcp
+from rtmelody.pair import check_key_file, write_key
+from rtmelody.pairing.melody import Role
+from rtmelody.pairing.session import Send, Session
+
+PAIR = [sys.executable, "-m", "rtmelody", "pair"]
+
+
+def relay(one, other):
+    """Honest wires: whatever comes from one goes to the other."""
+
+    def forward(source, sink):
+        while data := source.recv(4096):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    for source, sink in ((one, other), (other, one)):
+        threading.Thread(target=forward, args=(source, sink), daemon=True).start()
+
+
+def man_in_the_middle(listener, connector):
+    """He agrees on a key with each of them; the melodies he has to leave to the air."""
+
+    def pose(connection, role):
+        session = Session(role, os.urandom)
+        for output in session.start():
+            connection.sendall(output.data)
+        while data := connection.recv(4096):
+            for output in session.receive(data):
+                if isinstance(output, Send):
+                    connection.sendall(output.data)
+
+    for connection, role in ((listener, Role.INITIATOR), (connector, Role.RESPONDER)):
+        threading.Thread(target=pose, args=(connection, role), daemon=True).start()
+
+
+@contextmanager
+def two_devices(folder, between):
+    """Two `rtmelody pair` whose loudspeakers are wired to both microphones before `between` lets them speak."""
+    with ExitStack() as stack:
+        gate = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = f"127.0.0.1:{gate.getsockname()[1]}"
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            free = probe.getsockname()[1]
+
+        def start(verb, where, key):
+            pipe = subprocess.PIPE
+            command = [*PAIR, verb, where, "--key-file", folder / key, "--json"]
+            process = stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True))
+            stack.callback(process.kill)
+            return process
+
+        processes = [start("listen", f"127.0.0.1:{free}", "one.key"), start("connect", address, "other.key")]
+        connector = stack.enter_context(gate.accept()[0])
+        listener = stack.enter_context(called(free))
+        wait_for(lambda: sum(name.startswith("PortAudio") for name in ports()) == 4 and wired() == 4)
+        rewire()
+        between(listener, connector)
+        yield processes
+
+
+def called(port):
+    """A connection to a port, once somebody listens there."""
+    found = []
+
+    def attempt():
+        try:
+            found.append(socket.create_connection(("127.0.0.1", port)))
+        except OSError:
+            return False
+        return True
+
+    wait_for(attempt)
+    return found[0]
+
+
+def jack(*command):
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
+
+
+def wired():
+    """How many of the devices' ports PortAudio has connected with the sound card's, as it does when a stream starts."""
+    lines = jack("jack_lsp", "-c").splitlines()
+    return sum(line.startswith("   ") and "PortAudio" in line for line in lines)
+
+
+def rewire():
+    """Both loudspeakers into both microphones."""
+    outputs, inputs = ([name for name in ports() if name.startswith("PortAudio") and kind in name] for kind in (":out", ":in"))
+    for number, sink in enumerate(inputs):
+        jack("jack_disconnect", "system:capture_1", sink)
+        jack("jack_disconnect", outputs[number], "system:playback_1")
+        for source in outputs:
+            jack("jack_connect", source, sink)
+
+
+with_jack = needs("jackd", "jack_wait", "jack_lsp", "jack_connect", "jack_disconnect")
+at_48_khz = pytest.mark.parametrize("jack_server", [48_000], indirect=True)
+
+
+@with_jack
+@at_48_khz
+@pytest.mark.usefixtures("jack_server")
+def test_two_processes_pair_through_jack(tmp_path):
+    with two_devices(tmp_path, relay) as processes:
+        answers = [process.communicate(timeout=60) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], answers
+    facts = [json.loads(out) for out, _ in answers]
+    assert facts[0]["transcript"] == facts[1]["transcript"]
+    assert facts[0]["authentication_bits"] > 24
+    keys = [tmp_path / "one.key", tmp_path / "other.key"]
+    assert len(keys[0].read_bytes()) == 32
+    assert keys[0].read_bytes() == keys[1].read_bytes()
+    assert [key.stat().st_mode & 0o777 for key in keys] == [0o600, 0o600]
+    assert all(keys[0].read_bytes().hex() not in out + err for out, err in answers)
+
+
+@with_jack
+@at_48_khz
+@pytest.mark.usefixtures("jack_server")
+def test_a_third_process_in_the_middle_fails(tmp_path):
+    failures = {error.exit_code for error in (MismatchError, InterferenceError, PairingTimeoutError, ProtocolError)}
+    with two_devices(tmp_path, man_in_the_middle) as processes:
+        answers = [process.communicate(timeout=60) for process in processes]
+        codes = [process.returncode for process in processes]
+    assert set(codes) <= failures, answers
+    assert MismatchError.exit_code in codes
+    assert not list(tmp_path.glob("*.key"))
+
+
+def test_a_key_file_is_written_whole_and_for_its_owner_alone(tmp_path):
+    path = tmp_path / "key"
+    write_key(path, b"k" * 32)
+    write_key(path, b"l" * 32)
+    assert path.read_bytes() == b"l" * 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OutputError):
+        check_key_file(tmp_path / "no" / "key")
+
+
+def test_nobody_there_is_said_in_a_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(PairingError, match="rtmelody pair listen"):
+        Tcp.connect("127.0.0.1", port, 1.0)
+    with pytest.raises(PairingError, match="Nobody called"):
+        Tcp.accept("127.0.0.1", port, 0.05)
+
+
+def test_a_peer_that_hangs_up_is_noticed():
+    ours, theirs = tcp_pair()
+    channel = Tcp(ours)
+    assert channel.receive() == b""
+    theirs.sendall(b"x")
+    wait_for(lambda: channel.receive() == b"x", 5)
+    theirs.close()
+    with pytest.raises(PairingError, match="hung up"):
+        wait_for(channel.receive, 5)
+    channel.close()
+
+
+def tcp_pair():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        return server.accept()[0], theirs
+
+
+def test_a_loudspeaker_plays_what_was_written_then_silence():
+    ring, block = Ring(8), np.full(4, 9, np.float32)
+    for samples in ([1, 2, 3], [4, 5, 6]):
+        ring.write(np.array(samples, np.float32))
+    ring.read_into(block)
+    assert block.tolist() == [1, 2, 3, 4]
+    ring.write(np.array([7, 8, 9, 10], np.float32))  # around the end of the buffer
+    ring.read_into(block)
+    assert block.tolist() == [5, 6, 7, 8]
+    ring.read_into(block)
+    assert block.tolist() == [9, 10, 0, 0]

@@ -4,9 +4,11 @@ import itertools
 import math
 import os
 import random
+import re
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -381,3 +383,29 @@ def test_the_alarm_is_heard(network):
 def test_silence_and_noise_are_no_melodies(network):
     noise = np.random.default_rng(6).normal(0, 0.1, 5 * 44_100).astype(np.float32)
     assert list(Ear(44_100, network, RULES.notes).push(noise)) == []
+
+
+def counting(first):
+    """Entropy that everybody knows."""
+    numbers = itertools.count(first)
+    return lambda count: bytes(next(numbers) % 256 for _ in range(count))
+
+
+def test_the_documented_vector():
+    document = (ROOT / "docs" / "pairing.md").read_text(encoding="utf-8")
+    air = Air()
+    air.sessions = {role: Session(role, counting(first)) for role, first in zip(Role, (0, 128), strict=True)}
+    said, played = [], []
+    air.wire = lambda _role, data: said.append(data) or data
+    air.room = lambda _role, notes: played.append(notes) or notes
+    one, _ = air.run()
+    for data in [*said[:5], one.result.transcript_hash, one.result.session_key]:
+        assert data.hex() in document
+    assert " ".join(map(str, played[0])) in document
+
+
+def test_the_documented_tests_exist():
+    document = (ROOT / "docs" / "pairing.md").read_text(encoding="utf-8")
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_pair*.py"))
+    for name in re.findall(r"`(test_\w+)`", document):
+        assert f"def {name}(" in tests

@@ -10,11 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmelody.errors import AudioDeviceError, OutputError, PairingTimeoutError
+from rtmelody.errors import AudioDeviceError, OutputError, PairingError, PairingTimeoutError
 from rtmelody.live import PATIENCE_S, POLL_S, Source
 from rtmelody.pairing.party import Party
 from rtmelody.pairing.session import PairResult, State
 
+STANDARD_ERROR = 2
 LAST_WORDS_S = 1.0  # an alarm lasts this long, and must be heard
 
 
@@ -47,19 +48,27 @@ def pair(party: Party, wire: Wire, microphone: Source, voice: Voice, stopping: t
         if not len(samples):
             if time.monotonic() - heard_at > PATIENCE_S:
                 raise AudioDeviceError(f"The audio input has sent nothing for {PATIENCE_S:g} s: is it still connected?")
-            if stopping.is_set():
-                raise PairingTimeoutError("The pairing was broken off.")
             time.sleep(POLL_S)
             continue
         heard_at = time.monotonic()
-        data = b"" if party.session.state in (State.PAIRED, State.FAILED) else wire.receive()
-        sent, played = party.step(data, samples)
-        if sent:
-            wire.send(sent)
-        voice.write(played)
+        if stopping.is_set():
+            party.fail(PairingTimeoutError("The pairing was broken off."))
+        voice.write(_step(party, wire, samples))
     if party.session.state is State.FAILED:
         time.sleep(LAST_WORDS_S)
     return party.result()
+
+
+def _step(party: Party, wire: Wire, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One block; a peer that hangs up before the end makes the party fail, which it says aloud."""
+    try:
+        sent, played = party.step(wire.receive() if party.listens else b"", samples)
+        if sent:
+            wire.send(sent)
+    except PairingError as error:
+        party.fail(error)
+        _, played = party.step(b"", np.zeros(len(samples), np.float32))
+    return played
 
 
 def write_key(path: Path, key: bytes) -> None:
@@ -73,17 +82,26 @@ def write_key(path: Path, key: bytes) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(key)
             Path(name).replace(path)
-        except OSError:
+        except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise OutputError(f"Cannot write the key to {path}: {error.strerror}.") from error
 
 
-def check_key_file(path: Path | None) -> None:
-    """Say beforehand that a key has nowhere to go.
+def check_destination(path: Path | None, descriptor: int | None) -> None:
+    """Say beforehand that a key has nowhere to go, or would be seen.
 
     Raises OutputError.
     """
     if path is not None and not path.parent.is_dir():
         raise OutputError(f"Cannot write the key to {path}: there is no folder {path.parent}.")
+    if descriptor is None:
+        return
+    try:
+        shown = descriptor <= STANDARD_ERROR or os.isatty(descriptor)
+        os.fstat(descriptor)
+    except OSError as error:
+        raise OutputError(f"File descriptor {descriptor} is not open: the key has nowhere to go.") from error
+    if shown:
+        raise OutputError("A key is never shown on a terminal or a standard stream: give --key-fd a number from 3 up.")

@@ -15,7 +15,7 @@ from conftest import ENVIRONMENT, needs, ports, wait_for
 from rtmelody.core.ring import Ring
 from rtmelody.errors import InterferenceError, MismatchError, OutputError, PairingError, PairingTimeoutError, ProtocolError
 from rtmelody.io.channel import Tcp
-from rtmelody.pair import check_key_file, write_key
+from rtmelody.pair import check_destination, write_key
 from rtmelody.pairing.melody import Role
 from rtmelody.pairing.session import Send, Session
 
@@ -152,7 +152,13 @@ def test_a_key_file_is_written_whole_and_for_its_owner_alone(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(OutputError):
-        check_key_file(tmp_path / "no" / "key")
+        check_destination(tmp_path / "no" / "key", None)
+
+
+def test_a_key_is_never_shown():
+    for descriptor in (0, 1, 2, 987):
+        with pytest.raises(OutputError):
+            check_destination(None, descriptor)
 
 
 def test_nobody_there_is_said_in_a_sentence():

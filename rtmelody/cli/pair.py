@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,12 @@ def listen(address: tuple[str, int], stdio: bool, **options: Any) -> None:
     from rtmelody.io.channel import Stdio, Tcp
     from rtmelody.pairing.melody import Role
 
-    _run(Role.RESPONDER, Stdio if stdio else lambda: Tcp.accept(*address, CALL_PATIENCE_S), err=stdio, **options)
+    _run(
+        Role.RESPONDER,
+        lambda stopping: Stdio() if stdio else Tcp.accept(*address, CALL_PATIENCE_S, stopping),
+        err=stdio,
+        **options,
+    )
 
 
 @pair.command()
@@ -92,12 +98,12 @@ def connect(address: tuple[str, int], stdio: bool, **options: Any) -> None:
 
     if not stdio and not address[0]:
         raise click.UsageError("Give the address of the device that listens, or --stdio.")
-    _run(Role.INITIATOR, Stdio if stdio else lambda: Tcp.connect(*address, CALL_PATIENCE_S), err=stdio, **options)
+    _run(Role.INITIATOR, lambda _stopping: Stdio() if stdio else Tcp.connect(*address, CALL_PATIENCE_S), err=stdio, **options)
 
 
 def _run(
     role: "Role",
-    call: "Callable[[], Channel]",
+    call: "Callable[[threading.Event], Channel]",
     *,
     err: bool,
     device: str | None,
@@ -112,14 +118,14 @@ def _run(
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
     from rtmelody.io.audio import Loudspeaker, Microphone
-    from rtmelody.pair import check_key_file, pair, write_key
+    from rtmelody.pair import check_destination, pair, write_key
 
     try:
         from rtmelody.pairing.party import Party
     except ImportError as error:
         raise PairingError("Pairing needs the package cryptography: run `pip install 'rtmelody[pair]'`.") from error
 
-    check_key_file(key_file)
+    check_destination(key_file, key_fd)
     devices = {"device": index_or_name(device), "output_device": index_or_name(output), "sample_rate": rate}
     config = overridden(load_config(config_file), audio=devices)
     network = Network(model_folder(config.model))
@@ -128,7 +134,7 @@ def _run(
     stopping = until_signal()
     code = RtmelodyError.exit_code
     try:
-        channel = call()
+        channel = call(stopping)
         click.echo("Connected; now listen.", err=True)
         microphone.start()
         loudspeaker.start()

@@ -4,6 +4,7 @@ import os
 import select
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from rtmelody.errors import PairingError
 
 CHUNK = 4_096
 DEFAULT_PORT = 47_600
+POLL_S = 0.05
 
 
 class Channel(Protocol):
@@ -47,17 +49,20 @@ class Tcp:
             raise PairingError(f"Nobody listens at {host}:{port} ({reason}): start `rtmelody pair listen` there.") from error
 
     @classmethod
-    def accept(cls, host: str, port: int, patience_s: float) -> "Tcp":
-        """Wait for one call.
+    def accept(cls, host: str, port: int, patience_s: float, stopping: threading.Event | None = None) -> "Tcp":
+        """Wait for one call, until `stopping` is set.
 
         Raises PairingError if the address cannot be used, or nobody calls.
         """
+        stopping = stopping or threading.Event()
         try:
             with socket.create_server((host, port)) as server:
-                server.settimeout(patience_s)
-                return cls(server.accept()[0])
-        except TimeoutError as error:
-            raise PairingError(f"Nobody called within {patience_s:.0f} s.") from error
+                for _ in range(round(patience_s / POLL_S)):
+                    if stopping.is_set():
+                        break
+                    if select.select([server], [], [], POLL_S)[0]:
+                        return cls(server.accept()[0])
+                raise PairingError("Nobody called.")
         except OSError as error:
             raise PairingError(f"Cannot listen at {host}:{port}: {error.strerror or error}.") from error
 
@@ -96,8 +101,11 @@ class Stdio:
 
     def send(self, data: bytes) -> None:
         """As `Tcp.send`."""
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise _gone() from error
 
     def close(self) -> None:
         """Nothing: whoever started us closes them."""

@@ -35,6 +35,7 @@ CERTAIN = 1.5  # the top note's score must be so many times that of any other, o
 AUDIBLE = 0.02  # and at least this
 
 FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)
+ALARM_FORM = 2
 
 Scores = NDArray[np.float64]
 
@@ -58,10 +59,10 @@ class Ear:
         self._slots = LEAD_IN_NOTES + notes + len(CLOSE)
         # A melody is looked for a slot after the oldest hop that is kept: by then all of it has been heard.
         self._start = self._hops(1)
-        self._fresh = self._hops(self._slots + 3) - self._hops(len(ALARM)) - 3
-        self._scores = np.zeros((self._hops(self._slots + 3), ALPHABET))
+        self._fresh = self._hops(self._slots + 2) - self._hops(len(ALARM)) - 3
+        self._scores = np.zeros((self._hops(self._slots + 2), ALPHABET))
         self._strengths = np.zeros((len(self._scores), len(FORMS)))  # how well each form fits where it would begin
-        self._deaf = 0  # hops: a melody is reported once
+        self._deaf = self._alarmed = 0  # hops: a melody, and an alarm, is reported once
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[Melody | Disturbance]:
         """Take mono samples; what they complete."""
@@ -70,20 +71,18 @@ class Ear:
             self._scores[:-1], self._strengths[:-1] = self._scores[1:], self._strengths[1:]
             self._scores[-1] = classes[self._first : self._first + ALPHABET]
             self._strengths[self._fresh] = [self._match(self._fresh, form) for form in FORMS]
-            self._deaf = max(0, self._deaf - 1)
-            if not self._deaf:
+            self._deaf, self._alarmed = max(0, self._deaf - 1), max(0, self._alarmed - 1)
+            if self._strengths[self._fresh, ALARM_FORM] >= DETECTED and not self._alarmed:  # at once, whatever else is heard
+                self._alarmed = self._hops(len(ALARM))
+                yield Disturbance()
+            elif not self._deaf:
                 yield from self._look()
 
     def _look(self) -> Iterator[Melody | Disturbance]:
-        """What begins here, and fits better here than a little later."""
-        strengths = self._strengths[self._start : self._start + self._hops(1)]
+        """The melody that begins here, if a lead-in fits better here than a little later."""
+        strengths = self._strengths[self._start : self._start + self._hops(1), :ALARM_FORM]
         form = int(strengths[0].argmax())
-        if strengths[0, form] < DETECTED or strengths[0, form] < strengths[:, form].max():
-            return
-        if FORMS[form] is ALARM:
-            self._deaf = self._hops(len(ALARM))
-            yield Disturbance()
-        else:
+        if strengths[0, form] >= DETECTED and strengths[0, form] == strengths[:, form].max():
             self._deaf = self._hops(self._slots - 1)
             yield self._read(self._start, Role(FORMS[form]))
 

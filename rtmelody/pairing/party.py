@@ -16,6 +16,7 @@ from rtmelody.pairing.melody import Melody, Role
 from rtmelody.pairing.session import Output, PairResult, Rules, Send, Session, State
 from rtmelody.pairing.tones import synthesize
 
+SETTLING_S = 1.4  # after its own melody: the peer recognizes it, sounds an alarm of 0.75 s, and this ear hears that
 PATIENCE_S = 8.0  # in one state: twice a melody and its recognition
 
 Samples = NDArray[np.float32]
@@ -35,12 +36,18 @@ class Party:
         self._voice: Samples = np.zeros(0, np.float32)  # what is still to be played
         self._singing = False
         self._waited = 0  # samples since the state last changed
+        self._silent = 0  # samples since the own melody ended
         self._do(self.session.start())
 
     @property
     def finished(self) -> bool:
         """Whether the attempt is over, and its last word, an alarm perhaps, has been spoken."""
         return self.session.state in (State.PAIRED, State.FAILED) and not len(self._voice) and not self._outbox
+
+    @property
+    def listens(self) -> bool:
+        """Whether anything may still come over the data channel; after that the peer may hang up."""
+        return self.session.state not in (State.R_SETTLING, State.PAIRED, State.FAILED)
 
     def result(self) -> PairResult:
         """What the pairing hands out.
@@ -60,10 +67,17 @@ class Party:
             self._do(self._hear(one))
         played = self._sing(len(heard))
         self._waited = self._waited + len(heard) if self.session.state is before else 0
+        self._silent = 0 if len(self._voice) else self._silent + len(heard)
+        if self.session.state is State.R_SETTLING and self._silent > SETTLING_S * self._sample_rate:
+            self._do(self.session.quiet())
         if self._waited > PATIENCE_S * self._sample_rate:
             self._do(self.session.timed_out())
         sent, self._outbox = self._outbox, b""
         return sent, played
+
+    def fail(self, error: PairingError) -> None:
+        """Break off for a reason that lies outside, and warn the peer; go on with `step` until `finished`."""
+        self._do(self.session.fail(error))
 
     def _hear(self, one: Melody | Disturbance) -> list[Output]:
         return self.session.disturbed() if isinstance(one, Disturbance) else self.session.heard(one)

@@ -86,8 +86,8 @@ class State(Enum):
     R_REVEALED = auto()  # OPEN is awaited
     R_LISTENING = auto()
     R_PLAYING = auto()
-    R_PLAYING_CONFIRMED = auto()  # the peer's CONFIRM came before this device knew that it had ended
     R_PLAYED = auto()  # CONFIRM is sent, the peer's is awaited
+    R_SETTLING = auto()  # all is well, unless the peer, who may have heard something else, sounds the alarm now
     PAIRED = auto()
     FAILED = auto()
 
@@ -98,13 +98,10 @@ class Sound(Enum):
     HEARD = auto()  # a melody of the peer's role
     OWN = auto()  # the own melody, while it plays
     PLAYED = auto()  # the own melody has ended
+    QUIET = auto()  # there has been time enough for an alarm
 
 
 Input = Type | Sound
-SOUNDING = {
-    State.I_PLAYING, State.I_LISTENING, State.I_LISTENING_CONFIRMED, State.I_HEARD,
-    State.R_LISTENING, State.R_PLAYING, State.R_PLAYING_CONFIRMED, State.R_PLAYED,
-}  # fmt: skip
 
 
 class Session:
@@ -116,7 +113,8 @@ class Session:
         self.state = State.I_GREETING if role is Role.INITIATOR else State.R_GREETING
         self.result: PairResult | None = None
         self.error: PairingError | None = None
-        self._private = X25519PrivateKey.from_private_bytes(entropy(crypto.KEY_BYTES))
+        self._private: X25519PrivateKey | None = X25519PrivateKey.from_private_bytes(entropy(crypto.KEY_BYTES))
+        self._public = crypto.public_bytes(self._private)
         self._opening = entropy(OPENING_BYTES)
         self._hello = hello(role, entropy(NONCE_BYTES))
         self._parser = Parser()
@@ -125,6 +123,7 @@ class Session:
         self._keys: crypto.Keys | None = None
         self._transcript = b""
         self._wrong = 0
+        self._heard_itself = False
 
     def start(self) -> list[Output]:
         """The first message."""
@@ -148,6 +147,10 @@ class Session:
         """The own melody has ended."""
         return self._advance(Sound.PLAYED, b"")
 
+    def quiet(self) -> list[Output]:
+        """Since the peer's confirmation there has been time for it to sound an alarm, and none was heard."""
+        return self._advance(Sound.QUIET, b"")
+
     def disturbed(self) -> list[Output]:
         """An alarm, two melodies at once, or one that should not be there was heard."""
         return self.fail(InterferenceError("Another melody or an alarm was heard: try again where only the two devices play."))
@@ -157,12 +160,14 @@ class Session:
         return self.fail(PairingTimeoutError("The other device did not answer in time: bring it closer and try again."))
 
     def fail(self, error: PairingError) -> list[Output]:
-        """End the attempt, forget its secrets, and warn the peer if melodies are already under way."""
+        """End the attempt, forget its secrets, and warn the peer if there is one."""
         if self.state in (State.FAILED, State.PAIRED):
             return []
-        alarming = self.state in SOUNDING
-        self.state, self.error, self._keys = State.FAILED, error, None
-        return [Alarm(alarm_notes())] if alarming else []
+        alone = self.state in (State.I_GREETING, State.R_GREETING)
+        self.state, self.error = State.FAILED, error
+        self._keys = self._private = None
+        self._opening = b""
+        return [] if alone else [Alarm(alarm_notes())]
 
     def _advance(self, given: Input, payload: "bytes | Melody") -> list[Output]:
         if self.state is State.FAILED:
@@ -189,15 +194,15 @@ class Session:
 
     def _commit(self, payload: bytes) -> list[Output]:
         self._greet(payload)
-        return [self._say(Type.COMMIT, self._commitment(crypto.public_bytes(self._private), self._opening))]
+        return [self._say(Type.COMMIT, self._commitment(self._public, self._opening))]
 
     def _reveal(self, payload: bytes) -> list[Output]:
         self._said[Role.INITIATOR, Type.COMMIT] = payload
-        return [self._say(Type.REVEAL, crypto.public_bytes(self._private) + self._opening)]
+        return [self._say(Type.REVEAL, self._public + self._opening)]
 
     def _open(self, payload: bytes) -> list[Output]:
         self._said[Role.RESPONDER, Type.REVEAL] = payload
-        opening = self._say(Type.OPEN, crypto.public_bytes(self._private) + self._opening)
+        opening = self._say(Type.OPEN, self._public + self._opening)
         self._agree(payload[: crypto.KEY_BYTES])
         return [opening, self._play()]
 
@@ -220,6 +225,9 @@ class Session:
         return [*self._compare(melody), *self._confirm(b"")]
 
     def _check_own(self, melody: Melody) -> list[Output]:
+        if self._heard_itself:
+            raise InterferenceError("This device's own melody was heard twice: somebody plays it back.")
+        self._heard_itself = True
         self._distance(melody)
         return []
 
@@ -249,12 +257,11 @@ class Session:
         (State.R_REVEALED, Type.OPEN): (State.R_LISTENING, _check_opening),
         (State.R_LISTENING, Sound.HEARD): (State.R_PLAYING, _compare_and_play),
         (State.R_PLAYING, Sound.OWN): (State.R_PLAYING, _check_own),
-        (State.R_PLAYING, Type.CONFIRM): (State.R_PLAYING_CONFIRMED, _check_confirmation),
         (State.R_PLAYING, Sound.PLAYED): (State.R_PLAYED, _confirm),
-        (State.R_PLAYING_CONFIRMED, Sound.OWN): (State.R_PLAYING_CONFIRMED, _check_own),
-        (State.R_PLAYING_CONFIRMED, Sound.PLAYED): (State.PAIRED, _confirm),
         (State.R_PLAYED, Sound.OWN): (State.R_PLAYED, _check_own),
-        (State.R_PLAYED, Type.CONFIRM): (State.PAIRED, _check_confirmation),
+        (State.R_PLAYED, Type.CONFIRM): (State.R_SETTLING, _check_confirmation),
+        (State.R_SETTLING, Sound.OWN): (State.R_SETTLING, _check_own),
+        (State.R_SETTLING, Sound.QUIET): (State.PAIRED, _nothing),
     }
 
     # What the actions are made of.
@@ -268,11 +275,13 @@ class Session:
         return crypto.commitment(initiator, responder, public, opening)
 
     def _agree(self, peer: bytes) -> None:
-        if crypto.same(peer, crypto.public_bytes(self._private)):
+        if crypto.same(peer, self._public):
             raise ProtocolError("The peer sent this device's own key back: this is an attack.")
         order = ((Role.INITIATOR, Type.HELLO), (Role.RESPONDER, Type.HELLO), (Role.INITIATOR, Type.COMMIT),
                  (Role.RESPONDER, Type.REVEAL), (Role.INITIATOR, Type.OPEN))  # fmt: skip
         self._transcript = crypto.transcript_hash([self._said[part] for part in order])
+        if self._private is None:
+            raise ProtocolError("The attempt is over.")
         self._keys = crypto.agree(self._private, peer, self._transcript)
         self._peer = peer
 

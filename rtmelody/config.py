@@ -48,11 +48,11 @@ class Tracker(Section, frozen=True, kw_only=True):
     on_probability: Probability = 0.6
     off_probability: Probability = 0.2
     evidence_s: Seconds = 0.010
-    strike: Probability = 0.25
+    strike: Probability = 0.35
     refractory_s: Seconds = 0.07
     minimum_s: Seconds = 0.03
     release_s: Seconds = 0.04
-    lag_s: Seconds = 0.02
+    lag_s: Seconds = 0.025
     gate_db: Decibel = -75.0
     velocity_floor_db: Decibel = -50.0
     velocity_ceiling_db: Decibel = -6.0

@@ -74,7 +74,7 @@ def _with_noise(rng: np.random.Generator, audio: Audio, noises: list[Audio], bab
 
 def _noise(rng: np.random.Generator, length: int, noises: list[Audio], babble: list[Audio]) -> Audio:
     """Voices get a share of their own: nothing is more easily mistaken for a melody."""
-    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.22, 0.28, 0.45, 0.05))
+    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.2, 0.25, 0.5, 0.05))
     recordings = {"recorded": noises, "babble": babble}.get(kind)
     if recordings:
         noise = recordings[rng.integers(len(recordings))]

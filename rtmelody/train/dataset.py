@@ -46,9 +46,9 @@ def example(rng: np.random.Generator, sources: Sources, front_end: FrontEnd, sha
 def _clip(rng: np.random.Generator, sources: Sources, shape: Shape) -> Clip:
     """Nothing, a real performance, or a melody on one of the instruments."""
     luck = rng.random()
-    if luck < 0.12:
+    if luck < 0.18:
         return silence(CLIP_S)
-    if sources.recordings and luck < 0.25:
+    if sources.recordings and luck < 0.3:
         return excerpt(rng, sources.recordings[rng.integers(len(sources.recordings))], CLIP_S)
     return melody_clip(rng, sources, shape.lowest_pitch, shape.highest_pitch, CLIP_S)
 

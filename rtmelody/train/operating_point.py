@@ -21,34 +21,34 @@ from rtmelody.events import Event, Posterior, notes
 from rtmelody.train import evaluate
 from rtmelody.train.augment import augment, coloured_noise
 from rtmelody.train.dataset import melody_clip
-from rtmelody.train.render import Clip
+from rtmelody.train.render import Clip, silence
 from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 
 CLIP_S = 6.0
 SEED = 1_000_003  # far from the seeds of the shards
 GRID = {
-    "on_probability": (0.5, 0.6, 0.65, 0.7),
-    "evidence_s": (0.008, 0.010, 0.012),
-    "strike": (0.2, 0.25, 0.3),
+    "on_probability": (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9),
+    "evidence_s": (0.006, 0.010, 0.016, 0.022),
+    "strike": (0.25, 0.35, 0.5),
 }
 
 Stream = tuple[evaluate.Case, list[Posterior]]
 
 
 def streams(sources: Sources, network: Network, clips: int) -> list[Stream]:
-    """Clips by turns clean, in babble, in coloured noise (10 dB) and augmented, and what the network makes of them."""
+    """What the network makes of clips by turns clean, in babble, in coloured noise (10 dB), augmented, and without a note."""
     pitches = (network.manifest.lowest_pitch, network.manifest.highest_pitch)
     found = []
     for number in range(clips):
         rng = np.random.default_rng((SEED, number))
-        clip = melody_clip(rng, sources, *pitches, CLIP_S)
+        kind = number % 5
+        clip = silence(CLIP_S) if kind == 4 else melody_clip(rng, sources, *pitches, CLIP_S)
         case = evaluate.Case(str(number), "clip", clip.audio, RATE, _truth(clip))
-        kind = number % 4
         if kind == 1 and sources.babble:
             case = evaluate.with_noise(case, sources.babble[rng.integers(len(sources.babble))], 10.0)
         elif kind == 2:
             case = evaluate.with_noise(case, coloured_noise(rng, len(clip.audio), rng.uniform(0, 2)), 10.0)
-        elif kind == 3:
+        elif kind >= 3:
             case = replace(case, audio=augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms))
         found.append((case, _posteriors(case.audio, network)))
     return found

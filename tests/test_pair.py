@@ -199,3 +199,10 @@ def test_a_loudspeaker_plays_what_was_written_then_silence():
     assert block.tolist() == [5, 6, 7, 8]
     ring.read_into(block)
     assert block.tolist() == [9, 10, 0, 0]
+
+
+def test_the_demonstration_leaves_a_picture(tmp_path):
+    result = subprocess.run([*PAIR, "demo", "-o", tmp_path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Paired with") == 2
+    assert (tmp_path / "pair-demo.png").read_bytes().startswith(b"\x89PNG")

@@ -1,20 +1,20 @@
 """Pairing through simulated air: two devices, a room, noise, and somebody in between."""
 
 import os
+import random
 
 import numpy as np
 import pytest
 
 from rtmelody.core.network import Network, model_folder
 from rtmelody.errors import PairingError
+from rtmelody.pairing.air import Room, meet
 from rtmelody.pairing.melody import Role, notes_of
 from rtmelody.pairing.party import Party
-from rtmelody.pairing.session import Rules, State
+from rtmelody.pairing.session import Rules
 from rtmelody.pairing.tones import synthesize
 
-RATE, BLOCK = 44_100, 1_024
-LONGEST_S = 12.0
-DELAY = 4  # blocks from a loudspeaker to the other microphone, devices included
+RATE = 44_100
 
 
 @pytest.fixture(scope="module")
@@ -22,26 +22,17 @@ def networks():
     return {role: Network(model_folder("melody")) for role in Role}
 
 
-def pair(networks, *, wire=lambda _role, data: data, extra=lambda _role, _block: 0.0, rules=None):
-    """Both parties after their attempt, and its length in seconds; each hears itself and the other.
+def pair(networks, room=None, rules=None):
+    """Both parties after their attempt, and its length in seconds."""
+    entropy = random.Random(5).randbytes  # noqa: S311 (the same melodies every time)
+    parties = {role: Party(role, RATE, networks[role], entropy, rules) for role in Role}
+    meeting = meet(parties, RATE, room)
+    return parties, meeting.samples / RATE
 
-    `wire` may change bytes, `extra` adds to what a role's microphone hears in a block.
-    """
-    parties = {role: Party(role, RATE, networks[role], os.urandom, rules) for role in Role}
-    silence = np.zeros(BLOCK, np.float32)
-    air = {role: [silence] * DELAY for role in Role}  # what has left a loudspeaker and has not yet arrived
-    bytes_for = dict.fromkeys(Role, b"")
-    for number in range(round(LONGEST_S * RATE / BLOCK)):
-        arriving = {role: air[role].pop(0) for role in Role}
-        for role, party in parties.items():
-            sound = arriving[role] + 0.5 * arriving[role.other] + extra(role, number)
-            data, bytes_for[role] = bytes_for[role], b""
-            sent, played = party.step(data, sound.astype(np.float32))
-            bytes_for[role.other] += wire(role, sent)
-            air[role].append(played)
-        if all(party.finished for party in parties.values()):
-            break
-    return parties, (number + 1) * BLOCK / RATE
+
+def noise(rms, seed):
+    rng = np.random.default_rng(seed)
+    return lambda _role, count: rng.normal(0, rms, count).astype(np.float32)
 
 
 def test_two_devices_pair_by_ear(networks):
@@ -52,14 +43,24 @@ def test_two_devices_pair_by_ear(networks):
 
 
 def test_they_pair_in_noise(networks):
-    rng = np.random.default_rng(7)
-    parties, _ = pair(networks, extra=lambda _role, _block: rng.normal(0, 0.02, BLOCK))
-    assert all(party.session.state is State.PAIRED for party in parties.values())
+    parties, _ = pair(networks, Room(noise=noise(0.02, 7)))
+    assert [party.session.error for party in parties.values()] == [None, None]
+    assert len({party.result().session_key for party in parties.values()}) == 1
+
+
+def test_they_pair_in_a_room_that_rings(networks):
+    rng = np.random.default_rng(11)
+    time = np.arange(round(0.4 * RATE)) / RATE
+    response = rng.normal(0, 0.02, len(time)) * 10 ** (-3 * time / 0.5)  # RT60 of half a second
+    response[0] = 1.0
+    parties, _ = pair(networks, Room(response=response.astype(np.float32)))
+    assert [party.session.error for party in parties.values()] == [None, None]
+    assert len({party.result().session_key for party in parties.values()}) == 1
 
 
 def test_without_sound_there_is_no_key(networks):
     """The network alone pairs nobody."""
-    parties, _ = pair(networks, extra=lambda _role, _block: np.random.default_rng(8).normal(0, 3.0, BLOCK))
+    parties, _ = pair(networks, Room(noise=noise(3.0, 8)))
     for party in parties.values():
         with pytest.raises(PairingError):
             party.result()
@@ -69,12 +70,16 @@ def test_a_loud_second_melody_is_no_way_in(networks):
     """While the initiator plays, an attacker plays a melody of the same form over it, as loud."""
     rng = np.random.default_rng(9)
     over = synthesize(notes_of(Role.INITIATOR, rng.integers(0, 8, 12).tolist()), RATE)
-    over = np.pad(over, (0, 400 * BLOCK))
+    waiting = {
+        Role.RESPONDER: np.concatenate((over, np.zeros(20 * RATE, np.float32))),
+        Role.INITIATOR: np.zeros(25 * RATE, np.float32),
+    }
 
-    def extra(role, block):
-        return over[block * BLOCK : (block + 1) * BLOCK] if role is Role.RESPONDER else 0.0
+    def attacker(role, count):
+        block, waiting[role] = waiting[role][:count], waiting[role][count:]
+        return block
 
-    parties, _ = pair(networks, extra=extra)
+    parties, _ = pair(networks, Room(noise=attacker))
     for party in parties.values():
         with pytest.raises(PairingError):
             party.result()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rtmelody.pairing.session import PairResult
 
 CALL_PATIENCE_S = 120.0
+DEMO_RATE, DEMO_NOISE = 44_100, 0.01
 
 
 class Address(click.ParamType):  # type: ignore[type-arg]
@@ -64,6 +65,7 @@ def pair() -> None:
     \b
     rtmelody pair listen --key-file key                 on one device
     rtmelody pair connect 192.168.0.7 --key-file key    on the other, in the same room
+    rtmelody pair demo                                  both, in a simulated room
 
     The devices exchange keys over the network; then each plays a melody that follows from what it received, and recognizes the
     other's. You hear the same tune twice; if not, or if another sounds, break it off. Exit codes: 20 no connection, 21 the peer
@@ -99,6 +101,41 @@ def connect(address: tuple[str, int], stdio: bool, **options: Any) -> None:
     if not stdio and not address[0]:
         raise click.UsageError("Give the address of the device that listens, or --stdio.")
     _run(Role.INITIATOR, lambda _stopping: Stdio() if stdio else Tcp.connect(*address, CALL_PATIENCE_S), err=stdio, **options)
+
+
+@pair.command()
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for pair-demo.png."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the room's noise.")
+@config_option
+def demo(output: Path, seed: int, config_file: Path | None) -> None:
+    """Let two devices pair through a simulated room with noise, and draw what one of them heard (pair-demo.png)."""
+    import numpy as np
+
+    from rtmelody.config import load_config
+    from rtmelody.core.network import Network, model_folder
+    from rtmelody.core.recognizer import Recognizer
+    from rtmelody.events import notes
+    from rtmelody.io.files import make_folder, write_whole
+    from rtmelody.io.pictures import picture
+    from rtmelody.pairing.air import Room, meet
+    from rtmelody.pairing.melody import Role
+    from rtmelody.pairing.party import Party
+
+    make_folder(output)
+    config, rng = load_config(config_file), np.random.default_rng(seed)
+    parties = {role: Party(role, DEMO_RATE, Network(model_folder(config.model)), os.urandom) for role in Role}
+    noise = Room(noise=lambda _role, count: rng.normal(0, DEMO_NOISE, count).astype(np.float32))
+    meeting = meet(parties, DEMO_RATE, noise)
+    heard = meeting.heard[Role.RESPONDER]
+    recognizer = Recognizer(DEMO_RATE, config)
+    found = notes(recognizer.push(heard) + recognizer.flush(), DEMO_RATE)
+    title = "rtmelody pair demo: what the responder heard, the other device and then itself"
+    write_whole(output / "pair-demo.png", picture(heard, DEMO_RATE, found, title))
+    for role, party in parties.items():
+        click.echo(f"{role.name.lower():10s} {_report(party.result(), as_json=False)}")
+    click.echo(f"It took {meeting.samples / DEMO_RATE:.1f} s; see {output / 'pair-demo.png'}.")
 
 
 def _run(

@@ -11,6 +11,7 @@ from benchmarks import environments, run
 from benchmarks.clips import Clip
 from benchmarks.environments import AbsentError
 from benchmarks.metrics import Outcome, false_notes_a_minute, latencies, summary
+from benchmarks.sets import CLEAN, FULL
 
 PARALLEL = 2  # peers at a time, one thread each
 ALONE = "noise alone"
@@ -75,8 +76,14 @@ def _histogram(outcomes: list[Outcome]) -> list[int]:
 
 
 def _by_condition(clips: list[Clip], name: str) -> dict[str, list[Clip]]:
+    """A set's clips by condition: clean, each noise from faint to loud, rooms."""
     found: dict[str, list[Clip]] = {}
-    for clip in clips:
-        if clip.set == name:
-            found.setdefault(clip.condition, []).append(clip)
+    for clip in sorted((clip for clip in clips if clip.set == name), key=lambda clip: _order(clip.condition)):
+        found.setdefault(clip.condition, []).append(clip)
     return found
+
+
+def _order(condition: str) -> tuple[int, int, str]:
+    kind, *rest = condition.split()
+    kinds = (CLEAN, *FULL.noises)
+    return kinds.index(kind) if kind in kinds else len(kinds), -int(rest[0]) if rest[1:] == ["dB"] else 0, condition

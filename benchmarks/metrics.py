@@ -17,7 +17,6 @@ ONSET_S = (0.05, 0.1)
 REGISTERS = {"low": (0, 48), "middle": (48, 84), "high": (84, 128)}
 SECONDS_A_MINUTE = 60
 BINS = 10  # of confidence
-LATEST_S = 0.5  # a note emitted later than this has no latency: offline
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +127,13 @@ def _recalls(outcomes: list[Outcome], matches: list[list[tuple[int, int]]]) -> d
 
 
 def latencies(outcomes: list[Outcome]) -> np.ndarray:
-    """Rows [n, 2]: emission minus true onset (s) of the notes with the right onset, unless later than LATEST_S; MIDI number."""
+    """Rows [n, 2]: emission minus true onset (s) of the notes with the right onset; MIDI number."""
     rows = [
         (one.found[found, 3] - one.truth[true, 0], one.truth[true, 2])
         for one in outcomes
         for true, found in onset_matches(one, 0.1)
     ]
-    table = np.array(rows).reshape(-1, 2)
-    return table[table[:, 0] < LATEST_S]
+    return np.array(rows).reshape(-1, 2)
 
 
 def _latency_figures(outcomes: list[Outcome]) -> dict[str, float]:

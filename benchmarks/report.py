@@ -187,7 +187,7 @@ def _costs(result: dict[str, Any]) -> str:
         "CPU s / s": lambda peer: f"{peer['cpu_per_s']:.3f}",
         "start-up": lambda peer: f"{peer['startup_s']:.1f} s",
         "peak memory": lambda peer: f"{peer['peak_mb']:.0f} MB",
-        "installed": lambda peer: f"{peer['install_mb']:.0f} MB",
+        "installed": lambda peer: f"{peer['install_mb']:.3g} MB",
     })  # fmt: skip
 
 

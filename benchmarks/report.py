@@ -119,8 +119,6 @@ def _melodies(result: dict[str, Any]) -> str:
 def _noises(result: dict[str, Any], ending: str = "") -> str:
     conditions = [name for name in result["peers"][OURS]["tables"]["melodies"] if name != "clean" and name.endswith(ending)]
     columns = {name: _figure("melodies", name, "f1_live_100") for name in conditions}
-    if "real 10 dB" in result["peers"][OURS]["tables"].get("recordings", {}):
-        columns["recordings, real 10 dB"] = _figure("recordings", "real 10 dB", "f1_live_100")
     return _peers(result, columns)
 
 

@@ -34,7 +34,7 @@ class Extent:
     levels_db: tuple[int, ...]  # of the music above the noise
     alone_s: float  # of noise alone
     every: int  # which recordings: each, each third, …
-    rooms: bool  # melodies in rooms, and recordings in noise
+    rooms: bool  # melodies in rooms too
 
 
 QUICK = Extent(melodies=2, noises=("white", "babble", "real"), levels_db=(10,), alone_s=5.0, every=3, rooms=False)
@@ -74,7 +74,7 @@ def trials(recordings: Path | None, extent: Extent) -> Iterator[Trial]:
                 for number, case in enumerate(noisy)
             )
     if recordings:
-        yield from _recorded(recordings, noises["real"], extent)
+        yield from _recorded(recordings, extent.every)
     if recordings and extent.rooms:
         for room in audio_files(recordings / "rir"):
             yield from (Trial("melodies", f"room {_short(room)}", _in_room(case, room)) for case in noisy)
@@ -97,15 +97,11 @@ def _noises(recordings: Path | None) -> dict[str, list[np.ndarray]]:
     return {kind: [0.1 * sound / np.sqrt(np.mean(sound**2)) for sound in sounds] for kind, sounds in noises.items() if sounds}
 
 
-def _recorded(folder: Path, noise: list[np.ndarray], extent: Extent) -> Iterator[Trial]:
-    """FLAC + TSV (onset_s, offset_s, midi_pitch, ok) under mono/ and stitched/: clean, in full also in noise."""
-    paths = sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")])
-    clips = [_recording(path) for path in paths[:: extent.every]]
-    yield from (Trial("recordings", CLEAN, case, doubtful) for case, doubtful in clips)
-    if extent.rooms:
-        for number, (case, doubtful) in enumerate(clips):
-            noisy = evaluate.with_noise(case, noise[number % len(noise)], 10)
-            yield Trial("recordings", "real 10 dB", noisy, doubtful)
+def _recorded(folder: Path, every: int) -> Iterator[Trial]:
+    """FLAC + TSV (onset_s, offset_s, midi_pitch, ok) under mono/ and stitched/."""
+    for path in sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")])[::every]:
+        case, doubtful = _recording(path)
+        yield Trial("recordings", CLEAN, case, doubtful)
 
 
 def _recording(path: Path) -> tuple[evaluate.Case, np.ndarray]:

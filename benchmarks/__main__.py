@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "held_out": lambda: evaluate.tables(evaluate.held_out(HELD_OUT, Network(model_folder("melody")), Config())),
         "cents_error": cents.sines,
         "budget": lambda: budget.budget(
-            [clip for clip in found if (clip.set, clip.condition) == compare.PLAIN],
+            compare.plain(found),
             next(iter(result["paced_percent_of_a_core"].values())),
         ),
         "scale": lambda: scale.scale(samples, HOUR_S if options.full else QUICK_SOAK_S),

@@ -44,24 +44,29 @@ def _one(adapter: Path, clips: list[Clip], work: Path, done: Callable[[], None])
     """Install a peer, run it, score it."""
     environment = environments.prepare(adapter, work / "environments")
     findings = run.transcribe(adapter, environment, clips, work / "found", done)
-    plain = [clip for clip in clips if (clip.set, clip.condition) == PLAIN]
+    undisturbed = plain(clips)
     return {
         "version": environment.version,
         "install_mb": round(environment.install_mb, 1),
         "startup_s": findings.startup_s,
         "peak_mb": findings.peak_mb,
-        "cpu_per_s": round(findings.cpu_per_second(plain), 4),
+        "cpu_per_s": round(findings.cpu_per_second(undisturbed), 4),
         "false_notes_a_minute": {
             condition: false_notes_a_minute(findings.outcomes(these))
             for condition, these in _by_condition(clips, ALONE).items()
         },
-        "latency_histogram": _histogram(findings.outcomes(plain)),
+        "latency_histogram": _histogram(findings.outcomes(undisturbed)),
         "tables": {
             name: {condition: table(f"{name} {condition}", findings.outcomes(these)) for condition, these in conditions.items()}
             for name in dict.fromkeys(clip.set for clip in clips if clip.set != ALONE)
             for conditions in [_by_condition(clips, name)]
         },
     }
+
+
+def plain(clips: list[Clip]) -> list[Clip]:
+    """The clean melodies, on which costs and latencies are measured."""
+    return [clip for clip in clips if (clip.set, clip.condition) == PLAIN]
 
 
 def table(name: str, outcomes: list[Outcome]) -> dict[str, dict[str, float]]:

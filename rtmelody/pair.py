@@ -1,7 +1,6 @@
 """Pairing live: a data channel, a microphone and a loudspeaker around one `Party`."""
 
 import os
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -11,22 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.errors import AudioDeviceError, OutputError, PairingError, PairingTimeoutError
+from rtmelody.io.channel import Channel
 from rtmelody.live import PATIENCE_S, POLL_S, Source
 from rtmelody.pairing.party import Party
 from rtmelody.pairing.session import PairResult, State
 
 STANDARD_ERROR = 2
 LAST_WORDS_S = 1.0  # an alarm lasts this long, and must be heard
-
-
-class Wire(Protocol):
-    """Bytes to and from the peer, without waiting."""
-
-    def receive(self) -> bytes:
-        """What has come; perhaps nothing."""
-
-    def send(self, data: bytes) -> None:
-        """Give bytes to the peer."""
 
 
 class Voice(Protocol):
@@ -36,7 +26,9 @@ class Voice(Protocol):
         """Play mono samples after those that wait already."""
 
 
-def pair(party: Party, wire: Wire, microphone: Source, voice: Voice, stopping: threading.Event | None = None) -> PairResult:
+def pair(
+    party: Party, channel: Channel, microphone: Source, voice: Voice, stopping: threading.Event | None = None
+) -> PairResult:
     """Pair by ear; microphone and voice are the caller's to start and stop, and run at the party's rate.
 
     Raises PairingError, and then nothing is known of a key; AudioDeviceError if the microphone falls silent.
@@ -53,40 +45,22 @@ def pair(party: Party, wire: Wire, microphone: Source, voice: Voice, stopping: t
         heard_at = time.monotonic()
         if stopping.is_set():
             party.fail(PairingTimeoutError("The pairing was broken off."))
-        voice.write(_step(party, wire, samples))
+        voice.write(_step(party, channel, samples))
     if party.session.state is State.FAILED:
         time.sleep(LAST_WORDS_S)
     return party.result()
 
 
-def _step(party: Party, wire: Wire, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _step(party: Party, channel: Channel, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """One block; a peer that hangs up before the end makes the party fail, which it says aloud."""
     try:
-        sent, played = party.step(wire.receive() if party.listens else b"", samples)
+        sent, played = party.step(channel.receive() if party.listens else b"", samples)
         if sent:
-            wire.send(sent)
+            channel.send(sent)
     except PairingError as error:
         party.fail(error)
         _, played = party.step(b"", np.zeros(len(samples), np.float32))
     return played
-
-
-def write_key(path: Path, key: bytes) -> None:
-    """Write a key to a file that nobody else can read, whole or not at all.
-
-    Raises OutputError.
-    """
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # created with mode 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(key)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"Cannot write the key to {path}: {error.strerror}.") from error
 
 
 def check_destination(path: Path | None, descriptor: int | None) -> None:

@@ -15,7 +15,8 @@ from conftest import ENVIRONMENT, needs, ports, wait_for
 from rtmelody.core.ring import Ring
 from rtmelody.errors import InterferenceError, MismatchError, OutputError, PairingError, PairingTimeoutError, ProtocolError
 from rtmelody.io.channel import Tcp
-from rtmelody.pair import check_destination, write_key
+from rtmelody.io.files import write_whole
+from rtmelody.pair import check_destination
 from rtmelody.pairing.melody import Role
 from rtmelody.pairing.session import Send, Session
 
@@ -146,8 +147,8 @@ def test_a_third_process_in_the_middle_fails(tmp_path):
 
 def test_a_key_file_is_written_whole_and_for_its_owner_alone(tmp_path):
     path = tmp_path / "key"
-    write_key(path, b"k" * 32)
-    write_key(path, b"l" * 32)
+    write_whole(path, b"k" * 32, 0o600)
+    write_whole(path, b"l" * 32, 0o600)
     assert path.read_bytes() == b"l" * 32
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
@@ -206,3 +207,13 @@ def test_the_demonstration_leaves_a_picture(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Paired with") == 2
     assert (tmp_path / "pair-demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("verb", [["demo"], ["listen"], ["connect", "127.0.0.1"]])
+def test_without_cryptography_it_says_what_to_install(verb):
+    code = "import sys\nsys.modules['cryptography'] = None\nimport importlib.util\nfound = importlib.util.find_spec\n"
+    code += "importlib.util.find_spec = lambda name, *rest: None if name == 'cryptography' else found(name, *rest)\n"
+    code += f"from rtmelody.cli.main import main\nmain({['pair', *verb]!r})\n"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == PairingError.exit_code
+    assert result.stderr == "rtmelody: Pairing needs the package cryptography: run `pip install 'rtmelody[pair]'`.\n"

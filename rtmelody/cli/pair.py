@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rtmelody.pairing.session import PairResult
 
 CALL_PATIENCE_S = 120.0
+KEY_MODE = 0o600  # for its owner alone
 DEMO_RATE, DEMO_NOISE = 44_100, 0.01
 
 
@@ -75,7 +77,7 @@ def pair() -> None:
 
 
 @pair.command()
-@click.argument("address", type=Address(), default=":")
+@click.argument("address", type=Address(), default="")
 @sound_options
 def listen(address: tuple[str, int], stdio: bool, **options: Any) -> None:
     """Wait for a device that connects (to ADDRESS, HOST:PORT; default: every interface, port 47600)."""
@@ -111,6 +113,7 @@ def connect(address: tuple[str, int], stdio: bool, **options: Any) -> None:
 @config_option
 def demo(output: Path, seed: int, config_file: Path | None) -> None:
     """Let two devices pair through a simulated room with noise, and draw what one of them heard (pair-demo.png)."""
+    _require_cryptography()
     import numpy as np
 
     from rtmelody.config import load_config
@@ -152,15 +155,13 @@ def _run(
     config_file: Path | None,
 ) -> None:
     """Open sound and channel, pair, hand out the key; what there is to say goes to standard error with `err`."""
+    _require_cryptography()
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
     from rtmelody.io.audio import Loudspeaker, Microphone
-    from rtmelody.pair import check_destination, pair, write_key
-
-    try:
-        from rtmelody.pairing.party import Party
-    except ImportError as error:
-        raise PairingError("Pairing needs the package cryptography: run `pip install 'rtmelody[pair]'`.") from error
+    from rtmelody.io.files import write_whole
+    from rtmelody.pair import check_destination, pair
+    from rtmelody.pairing.party import Party
 
     check_destination(key_file, key_fd)
     devices = {"device": index_or_name(device), "output_device": index_or_name(output), "sample_rate": rate}
@@ -178,7 +179,7 @@ def _run(
         result = pair(Party(role, microphone.sample_rate, network, os.urandom), channel, microphone, loudspeaker, stopping)
         channel.close()
         if key_file:
-            write_key(key_file, result.session_key)
+            write_whole(key_file, result.session_key, KEY_MODE)
         if key_fd is not None:
             os.write(key_fd, result.session_key)
         click.echo(_report(result, as_json), err=err)
@@ -192,6 +193,15 @@ def _run(
             sys.stdout.flush()
             os._exit(code)
     sys.exit(code)
+
+
+def _require_cryptography() -> None:
+    """Say what is missing before anything imports it.
+
+    Raises PairingError.
+    """
+    if find_spec("cryptography") is None:
+        raise PairingError("Pairing needs the package cryptography: run `pip install 'rtmelody[pair]'`.")
 
 
 def _report(result: "PairResult", as_json: bool) -> str:

@@ -165,8 +165,8 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all.
+def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a file that appears whole or not at all; `mode` are its permissions, the user's usual ones if None.
 
     Raises OutputError if the folder is missing, read-only or full.
     """
@@ -175,7 +175,7 @@ def write_whole(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-            Path(unfinished).chmod(0o666 & ~_umask())
+            Path(unfinished).chmod(0o666 & ~_umask() if mode is None else mode)
             Path(unfinished).replace(path)
         except BaseException:
             Path(unfinished).unlink(missing_ok=True)

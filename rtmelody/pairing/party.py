@@ -98,5 +98,5 @@ class Party:
         block[: len(now)] = now
         if self._singing and not len(self._voice):
             self._singing = False
-            self._do(self.session.played() if self.session.state is not State.FAILED else [])
+            self._do(self.session.played())
         return block

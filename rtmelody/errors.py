@@ -86,3 +86,9 @@ class PairingTimeoutError(PairingError):
     """The peer stayed silent for too long."""
 
     exit_code = 25
+
+
+class LockedOutError(PairingError):
+    """Too many attempts have failed in a row."""
+
+    exit_code = 26

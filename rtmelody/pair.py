@@ -1,22 +1,31 @@
-"""Pairing live: a data channel, a microphone and a loudspeaker around one `Party`."""
+"""Pairing live, for programs that embed it: `pair` by ear, then `introduce`, `send` and `receive` over the new channel."""
 
 import os
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from rtmelody.errors import AudioDeviceError, OutputError, PairingError, PairingTimeoutError
+from rtmelody.core.network import Network, model_folder
+from rtmelody.errors import AudioDeviceError, OutputError, PairingError, PairingTimeoutError, ProtocolError
 from rtmelody.io.channel import Channel
 from rtmelody.live import PATIENCE_S, POLL_S, Source
+from rtmelody.pairing.attempt import PairResult, Rules, State
+from rtmelody.pairing.melody import Role
 from rtmelody.pairing.party import Party
-from rtmelody.pairing.session import PairResult, State
+from rtmelody.pairing.sealed import Opener, Record, Sealer, check_introduction, introduction, parts
+from rtmelody.pairing.session import Session
+from rtmelody.pairing.spoken import SpokenSession
 
 STANDARD_ERROR = 2
 LAST_WORDS_S = 1.0  # an alarm lasts this long, and must be heard
+ANSWER_S = 30.0  # a peer that is paired answers within this time
+LARGEST_PAYLOAD = 1 << 20  # bytes; it is meant for addresses and passwords
 
 
 class Voice(Protocol):
@@ -26,17 +35,33 @@ class Voice(Protocol):
         """Play mono samples after those that wait already."""
 
 
-def pair(
-    party: Party, channel: Channel, microphone: Source, voice: Voice, stopping: threading.Event | None = None
-) -> PairResult:
-    """Pair by ear; microphone and voice are the caller's to start and stop, and run at the party's rate.
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A microphone and a loudspeaker of one sample rate; both are the caller's to start and stop."""
 
-    Raises PairingError, and then nothing is known of a key; AudioDeviceError if the microphone falls silent.
+    microphone: Source
+    loudspeaker: Voice
+
+
+def pair(
+    role: Role,
+    audio: Audio,
+    channel: Channel | None = None,
+    network: Network | None = None,
+    rules: Rules | None = None,
+    stopping: threading.Event | None = None,
+) -> PairResult:
+    """Pair by ear: the key agreement goes through a channel, or, without one, through the air as well.
+
+    `stopping`, when set, breaks it off. Raises PairingError, and then nothing is known of a key; AudioDeviceError if the
+    microphone falls silent.
     """
+    session = Session(role, os.urandom, rules) if channel else SpokenSession(role, os.urandom, rules)
+    party = Party(session, audio.microphone.sample_rate, network or Network(model_folder("melody")))
     stopping = stopping or threading.Event()
     heard_at = time.monotonic()
     while not party.finished:
-        samples = microphone.ring.read()
+        samples = audio.microphone.ring.read()
         if not len(samples):
             if time.monotonic() - heard_at > PATIENCE_S:
                 raise AudioDeviceError(f"The audio input has sent nothing for {PATIENCE_S:g} s: is it still connected?")
@@ -45,22 +70,85 @@ def pair(
         heard_at = time.monotonic()
         if stopping.is_set():
             party.fail(PairingTimeoutError("The pairing was broken off."))
-        voice.write(_step(party, channel, samples))
-    if party.session.state is State.FAILED:
+        audio.loudspeaker.write(_step(party, channel, samples))
+    if session.state is State.FAILED:
         time.sleep(LAST_WORDS_S)
-    return party.result()
+    result = party.result()
+    if channel and isinstance(session, Session):
+        channel.unread(session.unread)
+    return result
 
 
-def _step(party: Party, channel: Channel, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _step(party: Party, channel: Channel | None, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """One block; a peer that hangs up before the end makes the party fail, which it says aloud."""
     try:
-        sent, played = party.step(channel.receive() if party.listens else b"", samples)
-        if sent:
+        sent, played = party.step(channel.receive() if channel and party.attempt.listens else b"", samples)
+        if channel and sent:
             channel.send(sent)
     except PairingError as error:
         party.fail(error)
         _, played = party.step(b"", np.zeros(len(samples), np.float32))
     return played
+
+
+class Conversation:
+    """The channel after pairing: what goes through it is sealed."""
+
+    def __init__(self, channel: Channel, result: PairResult, patience_s: float = ANSWER_S) -> None:
+        """Talk through the channel over which the pairing went; a peer that is silent for `patience_s` has gone."""
+        self._channel, self._patience_s = channel, patience_s
+        self._sealer, self._opener = Sealer(result.sending_key), Opener(result.receiving_key)
+        self._records: list[tuple[Record, bytes]] = []
+        self._transcript = result.transcript_hash
+
+    def introduce(self, role: Role, identity: Ed25519PrivateKey) -> bytes:
+        """Tell the peer who this device (in `role`) is; the public key that the peer proves to be its own.
+
+        Raises PairingError.
+        """
+        self._say(Record.IDENTITY, introduction(identity, role, self._transcript))
+        return check_introduction(self._hear(Record.IDENTITY)[1], role.other, self._transcript)
+
+    def send(self, payload: bytes) -> None:
+        """Give the peer a payload, and wait until it has it whole.
+
+        Raises PairingError.
+        """
+        for record, content in parts(payload):
+            self._say(record, content)
+        self._hear(Record.RECEIVED)
+
+    def receive(self) -> bytes:
+        """The payload that the peer sends, whole, at most 1 MiB.
+
+        Raises PairingError.
+        """
+        payload, record = b"", Record.PART
+        while record is not Record.LAST_PART:
+            record, content = self._hear(Record.PART, Record.LAST_PART)
+            payload += content
+            if len(payload) > LARGEST_PAYLOAD:
+                raise ProtocolError(f"The other device sends more than {LARGEST_PAYLOAD >> 20} MiB.")
+        self._say(Record.RECEIVED)
+        return payload
+
+    def _say(self, record: Record, content: bytes = b"") -> None:
+        self._channel.send(self._sealer.seal(record, content))
+
+    def _hear(self, *expected: Record) -> tuple[Record, bytes]:
+        """The next record, which must be one of these."""
+        until = time.monotonic() + self._patience_s
+        while not self._records:
+            if time.monotonic() > until:
+                raise PairingTimeoutError("The other device has fallen silent.")
+            data = self._channel.receive()
+            self._records += self._opener.feed(data)
+            if not data:
+                time.sleep(POLL_S)
+        record, content = self._records.pop(0)
+        if record not in expected:
+            raise ProtocolError(f"{record.name} came out of turn: this is an attack or a fault.")
+        return record, content
 
 
 def check_destination(path: Path | None, descriptor: int | None) -> None:

@@ -1,6 +1,7 @@
 """What the tests share: the shipped model, the bundled recording and its truth, and what a machine must have."""
 
 import csv
+import itertools
 import os
 import shutil
 import subprocess
@@ -93,3 +94,9 @@ def wait_for(condition, seconds=30):
 
 def ports():
     return subprocess.run(["jack_lsp"], env=ENVIRONMENT, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def counting(first):
+    """Entropy that everybody knows."""
+    numbers = itertools.count(first)
+    return lambda count: bytes(next(numbers) % 256 for _ in range(count))

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -13,14 +14,27 @@ import pytest
 from conftest import ENVIRONMENT, needs, ports, wait_for
 
 from rtmelody.core.ring import Ring
-from rtmelody.errors import InterferenceError, MismatchError, OutputError, PairingError, PairingTimeoutError, ProtocolError
+from rtmelody.errors import (
+    AudioFileError,
+    InterferenceError,
+    LockedOutError,
+    MismatchError,
+    OutputError,
+    PairingError,
+    PairingTimeoutError,
+    ProtocolError,
+)
 from rtmelody.io.channel import Tcp
-from rtmelody.io.files import write_whole
+from rtmelody.io.files import read_audio, write_whole
+from rtmelody.io.peers import Peers
+from rtmelody.io.recordings import RecordedLoudspeaker, RecordedMicrophone
 from rtmelody.pair import check_destination
+from rtmelody.pairing.attempt import Send
 from rtmelody.pairing.melody import Role
-from rtmelody.pairing.session import Send, Session
+from rtmelody.pairing.session import Session
 
-PAIR = [sys.executable, "-m", "rtmelody", "pair"]
+RTMELODY = [sys.executable, "-m", "rtmelody"]
+PAIR = [*RTMELODY, "pair"]
 
 
 def relay(one, other):
@@ -62,7 +76,7 @@ def two_devices(folder, between):
 
         def start(verb, where, key):
             pipe = subprocess.PIPE
-            command = [*PAIR, verb, where, "--key-file", folder / key, "--json"]
+            command = [*PAIR, verb, where, "--key-file", folder / key, "--home", folder / verb, "--json"]
             process = stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True))
             stack.callback(process.kill)
             return process
@@ -111,6 +125,11 @@ def rewire():
             jack("jack_connect", source, sink)
 
 
+def identity(home):
+    """The name by which others know the device that keeps its identity there."""
+    return Peers(home).identity().public_key().public_bytes_raw().hex()[:16]
+
+
 with_jack = needs("jackd", "jack_wait", "jack_lsp", "jack_connect", "jack_disconnect")
 at_48_khz = pytest.mark.parametrize("jack_server", [48_000], indirect=True)
 
@@ -125,6 +144,8 @@ def test_two_processes_pair_through_jack(tmp_path):
     facts = [json.loads(out) for out, _ in answers]
     assert facts[0]["transcript"] == facts[1]["transcript"]
     assert facts[0]["authentication_bits"] > 24
+    assert [fact["times"] for fact in facts] == [1, 1]
+    assert {fact["peer"] for fact in facts} == {identity(tmp_path / verb) for verb in ("listen", "connect")}
     keys = [tmp_path / "one.key", tmp_path / "other.key"]
     assert len(keys[0].read_bytes()) == 32
     assert keys[0].read_bytes() == keys[1].read_bytes()
@@ -143,6 +164,70 @@ def test_a_third_process_in_the_middle_fails(tmp_path):
     assert set(codes) <= failures, answers
     assert MismatchError.exit_code in codes
     assert not list(tmp_path.glob("*.key"))
+    assert not any(Peers(tmp_path / verb).known() for verb in ("listen", "connect"))
+
+
+def test_a_secret_goes_from_one_device_to_the_other(tmp_path):
+    """Through files instead of sound devices: what one writes, the other hears."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    one, other = tmp_path / "one.wav", tmp_path / "other.wav"
+    receiver = [*RTMELODY, "recv", address, "--in", one, "--out", other, "--home", tmp_path / "receiver"]
+    sender = [*RTMELODY, "send", address, "--in", other, "--out", one, "--home", tmp_path / "sender", "--json"]
+    pipe, secret = subprocess.PIPE, b"correct horse\x00\xff"
+    with subprocess.Popen(receiver, stdout=pipe, stderr=pipe) as process:
+        wait_for(other.exists)
+        sent = retried(lambda: subprocess.run(sender, input=secret, capture_output=True, check=False, timeout=60))
+        received, said = process.communicate(timeout=60)
+    assert (sent.returncode, process.returncode) == (0, 0), (sent.stderr, said)
+    assert received == secret
+    assert secret not in sent.stdout + sent.stderr + said
+    assert json.loads(sent.stdout)["peer"] == identity(tmp_path / "receiver")
+    listed = subprocess.run([*PAIR, "peers", "--json", "--home", tmp_path / "sender"], capture_output=True, check=True)
+    assert json.loads(listed.stdout)[identity(tmp_path / "receiver")]["times"] == 1
+
+
+def retried(call):
+    """The first answer of a caller who did not come before the other listened."""
+    while (answer := call()).returncode == PairingError.exit_code:
+        time.sleep(0.1)
+    return answer
+
+
+def test_three_suspicious_failures_lock_the_command(tmp_path):
+    for _ in range(3):
+        Peers(tmp_path).count(failed=True)
+    command = [*PAIR, "listen", "--home", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == LockedOutError.exit_code
+    assert result.stderr.count("\n") == 1
+    assert "wait" in result.stderr
+
+
+def test_a_recording_stands_for_a_microphone_while_it_grows(tmp_path):
+    path, said = tmp_path / "sound.wav", np.linspace(0.1, 0.5, 4_800, dtype=np.float32)
+    loudspeaker = RecordedLoudspeaker(path, 8_000)
+    microphone = RecordedMicrophone(path, 1.0, threading.Event())
+    assert microphone.sample_rate == 8_000
+    microphone.start()
+    loudspeaker.write(said[:2_400])
+    loudspeaker.write(said[2_400:])
+    heard = []
+    wait_for(lambda: heard.append(microphone.ring.read()) or np.count_nonzero(np.concatenate(heard)) == len(said))
+    assert microphone.stop()
+    assert loudspeaker.stop()
+    sound = np.concatenate(heard)
+    np.testing.assert_allclose(sound[np.flatnonzero(sound)[0] :][: len(said)], said, atol=1e-4)
+    np.testing.assert_allclose(read_audio(path)[0], said, atol=1e-4)
+
+
+def test_a_recording_that_is_none_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "text.wav").write_text("no sound at all, but some text", encoding="utf-8")
+    for name in ("text.wav", "missing.wav"):
+        with pytest.raises(AudioFileError, match=name):
+            RecordedMicrophone(tmp_path / name, 0.1, threading.Event())
+    with pytest.raises(OutputError):
+        RecordedLoudspeaker(tmp_path / "no" / "folder.wav", 8_000)
 
 
 def test_a_key_file_is_written_whole_and_for_its_owner_alone(tmp_path):
@@ -175,6 +260,8 @@ def test_a_peer_that_hangs_up_is_noticed():
     ours, theirs = tcp_pair()
     channel = Tcp(ours)
     assert channel.receive() == b""
+    channel.unread(b"put back")
+    assert channel.receive() == b"put back"
     theirs.sendall(b"x")
     wait_for(lambda: channel.receive() == b"x", 5)
     theirs.close()
@@ -216,4 +303,6 @@ def test_without_cryptography_it_says_what_to_install(verb):
     code += f"from rtmelody.cli.main import main\nmain({['pair', *verb]!r})\n"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == PairingError.exit_code
-    assert result.stderr == "rtmelody: Pairing needs the package cryptography: run `pip install 'rtmelody[pair]'`.\n"
+    assert (
+        result.stderr == "rtmelody: Pairing needs the packages cryptography and reedsolo: run `pip install 'rtmelody[pair]'`.\n"
+    )

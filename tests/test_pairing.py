@@ -8,11 +8,12 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, counting
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rtmelody.errors import InterferenceError, MelodyError, MismatchError, PairingError, PairingTimeoutError, ProtocolError
+from rtmelody.pairing.attempt import Alarm, Play, Rules, Send, Sound, State
 from rtmelody.pairing.ear import Disturbance, Ear
 from rtmelody.pairing.melody import (
     ALPHABET,
@@ -27,7 +28,7 @@ from rtmelody.pairing.melody import (
     symbols_of,
 )
 from rtmelody.pairing.messages import LENGTHS, Message, Parser, Type
-from rtmelody.pairing.session import Alarm, Play, Rules, Send, Session, Sound, State
+from rtmelody.pairing.session import Session
 from rtmelody.pairing.tones import synthesize
 
 RULES = Rules()
@@ -386,12 +387,6 @@ def test_the_alarm_is_heard(network):
 def test_silence_and_noise_are_no_melodies(network):
     noise = np.random.default_rng(6).normal(0, 0.1, 5 * 44_100).astype(np.float32)
     assert list(Ear(44_100, network, RULES.notes).push(noise)) == []
-
-
-def counting(first):
-    """Entropy that everybody knows."""
-    numbers = itertools.count(first)
-    return lambda count: bytes(next(numbers) % 256 for _ in range(count))
 
 
 def test_the_documented_vector():

@@ -14,6 +14,8 @@ VERBS = {
     "transcribe": "Write the notes of recordings as .mid, .jsonl or .csv.",
     "listen": "Listen to a microphone and send MIDI notes while they sound.",
     "pair": "Agree on a key with another device: each plays a melody that the other recognizes.",
+    "send": "Pair with a device in the room and send it standard input.",
+    "recv": "Wait for such a device and write what it sends.",
     "devices": "List the audio inputs.",
     "config": "Show the effective configuration, or check a file.",
     "train": "Train a model from soundfonts and folders of sounds.",
@@ -51,7 +53,7 @@ def cli() -> None:
     rtmelody listen                   microphone -> virtual MIDI port
 
     Every verb explains itself: rtmelody VERB --help. Errors exit with 2 (usage), 3 (configuration), 4 (model), 5 (audio file),
-    6 (audio device), 7 (MIDI), 8 (output), 9 (training), 20 to 25 (pairing: see rtmelody pair --help).
+    6 (audio device), 7 (MIDI), 8 (output), 9 (training), 20 to 26 (pairing: see rtmelody pair --help).
     """  # noqa: D301 (click wants the character itself)
 
 

@@ -24,15 +24,34 @@ class Channel(Protocol):
     def send(self, data: bytes) -> None:
         """Give bytes to the peer."""
 
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too much; `receive` gives it first."""
+
     def close(self) -> None:
         """Hang up."""
 
 
-class Tcp:
+class _Unread:
+    """What was put back."""
+
+    def __init__(self) -> None:
+        self._waiting = b""
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too much; `receive` gives it first."""
+        self._waiting = data + self._waiting
+
+    def _take(self) -> bytes:
+        taken, self._waiting = self._waiting, b""
+        return taken
+
+
+class Tcp(_Unread):
     """A TCP connection."""
 
     def __init__(self, connection: socket.socket) -> None:
         """Talk through a connected socket."""
+        super().__init__()
         self._socket = connection
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -71,8 +90,8 @@ class Tcp:
 
         Raises PairingError once the peer has hung up.
         """
-        if not select.select([self._socket], [], [], 0)[0]:
-            return b""
+        if self._waiting or not select.select([self._socket], [], [], 0)[0]:
+            return self._take()
         return _or_gone(lambda: self._socket.recv(CHUNK))
 
     def send(self, data: bytes) -> None:
@@ -90,13 +109,13 @@ class Tcp:
         self._socket.close()
 
 
-class Stdio:
+class Stdio(_Unread):
     """Standard input and output, for whoever brings a transport of his own (POSIX)."""
 
     def receive(self) -> bytes:
         """As `Tcp.receive`."""
-        if not select.select([sys.stdin], [], [], 0)[0]:
-            return b""
+        if self._waiting or not select.select([sys.stdin], [], [], 0)[0]:
+            return self._take()
         return _or_gone(lambda: os.read(sys.stdin.fileno(), CHUNK))
 
     def send(self, data: bytes) -> None:

@@ -1,18 +1,29 @@
 """Simulated air between two parties: for demonstrations, tests and measurements, in as little time as it takes to compute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.pairing.melody import Role
-from rtmelody.pairing.party import Party
 
 BLOCK = 1_024  # samples
-LONGEST_S = 15.0
+LONGEST_S = 90.0
 
 Samples = NDArray[np.float32]
+
+
+class Device(Protocol):
+    """What can be put into a room: a `Party`, wherever it is."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has nothing more to say."""
+
+    def step(self, data: bytes, heard: Samples) -> tuple[bytes, Samples]:
+        """See `Party.step`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +43,8 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """What came of it: both parties, and what each microphone heard."""
+    """What each microphone heard."""
 
-    parties: dict[Role, Party]
     heard: dict[Role, Samples]
 
     @property
@@ -44,7 +54,7 @@ class Meeting:
 
 
 def meet(
-    parties: dict[Role, Party],
+    parties: Mapping[Role, Device],
     sample_rate: float,
     room: Room | None = None,
     wire: Callable[[Role, bytes], bytes] = lambda _role, data: data,
@@ -67,7 +77,7 @@ def meet(
             bytes_for[role.other] += wire(role, sent)
         if all(party.finished for party in parties.values()):
             break
-    return Meeting(parties, {role: np.concatenate(blocks) for role, blocks in heard.items()})
+    return Meeting({role: np.concatenate(blocks) for role, blocks in heard.items()})
 
 
 class _Delay:

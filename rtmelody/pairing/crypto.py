@@ -17,6 +17,7 @@ from rtmelody.errors import ProtocolError
 LABEL = b"rtmelody pairing 1"
 KEY_BYTES = 32
 HASH_BYTES = 32
+SPOKEN_COMMITMENT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,16 @@ def public_bytes(private: X25519PrivateKey) -> bytes:
 def commitment(hello_initiator: bytes, hello_responder: bytes, public: bytes, opening: bytes) -> bytes:
     """What the initiator sends before it has seen the responder's key: a hash of its own."""
     return _hash(LABEL + b" commit", hello_initiator, hello_responder, public, opening)
+
+
+def spoken_commitment(public: bytes) -> bytes:
+    """The same for pairing by sound alone, where every byte takes a third of a second: 128 bits."""
+    return _hash(LABEL + b" spoken commit", public)[:SPOKEN_COMMITMENT_BYTES]
+
+
+def spoken_transcript(commitment: bytes, responder: bytes, initiator: bytes) -> bytes:
+    """Hash of everything that was said by sound alone."""
+    return _hash(LABEL + b" spoken transcript", commitment, responder, initiator)
 
 
 def transcript_hash(messages: list[bytes]) -> bytes:

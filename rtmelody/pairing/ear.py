@@ -28,9 +28,11 @@ from rtmelody.pairing.melody import (
 
 FIRST_SIGN_S = 0.030  # a tone shows in the probabilities so long after its beginning
 LAST_SIGN_S = 0.020  # and so long after its end
-DETECTED = 0.35  # mean probability of a lead-in's, a close's or an alarm's notes
-STRANGE = 0.6  # the same of another lead-in within a melody: two devices play at once
-TEMPI = np.linspace(0.97, 1.03, 13)  # the peer's clock against ours
+DETECTED = 0.35  # mean probability of the weaker half of a lead-in's or an alarm's notes, and half that of a close's
+STRANGE = 0.5  # the same of another lead-in within a melody: two devices play at once
+SLOWEST = 1.03  # the peer's clock against ours, and as much faster
+TEMPI = np.linspace(-1, 1, 13)  # as parts of what is still open
+FIRST_LOOK, LONGER, FINER = 18, 4, 4  # slots that the first look at the tempo takes; each next one takes more, in finer steps
 CERTAIN = 1.5  # the top note's score must be so many times that of any other, or the slot is an erasure
 AUDIBLE = 0.02  # and at least this
 
@@ -48,20 +50,27 @@ class Disturbance:
 class Ear:
     """Listens to one channel for melodies of a number of notes. Not thread-safe."""
 
-    def __init__(self, sample_rate: float, network: Network, notes: int) -> None:
-        """Expect bodies of `notes` notes; the network is this ear's own from now on."""
+    def __init__(self, sample_rate: float, network: Network, notes: int | None) -> None:
+        """Expect bodies of `notes` notes (see `expect`); the network is this ear's own from now on."""
         network.reset()
         self._framing = Framing(sample_rate, network.manifest.front_end)
         self._network = network
-        self._notes = notes
         self._first = LOWEST_PITCH - network.manifest.lowest_pitch
         self._hop_s = self._framing.hop / sample_rate
-        self._slots = LEAD_IN_NOTES + notes + len(CLOSE)
-        # A melody is looked for a slot after the oldest hop that is kept: by then all of it has been heard.
-        self._start = self._hops(1)
-        self._fresh = self._hops(self._slots + 2) - self._hops(len(ALARM)) - 3
-        self._scores = np.zeros((self._hops(self._slots + 2), ALPHABET))
+        self._listen_for(notes)
+
+    def expect(self, notes: int | None) -> None:
+        """Listen for bodies of so many notes, or for an alarm alone (None); if that is new, what was heard is forgotten."""
+        if notes != self._notes:
+            self._listen_for(notes)
+
+    def _listen_for(self, notes: int | None) -> None:
+        self._notes = notes
+        self._slots = LEAD_IN_NOTES + (notes or 0) + len(CLOSE)
+        # A melody is looked for at the oldest hop that is kept: by then all of it has been heard, however slow.
+        self._scores = np.zeros((self._hops(self._slots * SLOWEST + 0.1), ALPHABET))
         self._strengths = np.zeros((len(self._scores), len(FORMS)))  # how well each form fits where it would begin
+        self._fresh = len(self._scores) - self._hops(max(map(len, FORMS))) - 3
         self._deaf = self._alarmed = 0  # hops: a melody, and an alarm, is reported once
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[Melody | Disturbance]:
@@ -75,48 +84,54 @@ class Ear:
             if self._strengths[self._fresh, ALARM_FORM] >= DETECTED and not self._alarmed:  # at once, whatever else is heard
                 self._alarmed = self._hops(len(ALARM))
                 yield Disturbance()
-            elif not self._deaf:
+            elif self._notes and not self._deaf:
                 yield from self._look()
 
     def _look(self) -> Iterator[Melody | Disturbance]:
-        """The melody that begins here, if a lead-in fits better here than a little later."""
-        strengths = self._strengths[self._start : self._start + self._hops(1), :ALARM_FORM]
+        """The melody that begins at the oldest hop, if a lead-in fits better there than a little later."""
+        strengths = self._strengths[: self._hops(1), :ALARM_FORM]
         form = int(strengths[0].argmax())
         if strengths[0, form] >= DETECTED and strengths[0, form] == strengths[:, form].max():
             self._deaf = self._hops(self._slots - 1)
-            yield self._read(self._start, Role(FORMS[form]))
+            yield self._read(Role(FORMS[form]))
 
-    def _hops(self, slots: int) -> int:
+    def _hops(self, slots: float) -> int:
         """Length of so many slots."""
         return round(slots * SLOT_S / self._hop_s)
 
-    def _read(self, start: int, role: Role) -> Melody | Disturbance:
-        """The melody whose lead-in begins at a hop, at the tempo that makes it clearest."""
-        tempo = max(TEMPI, key=lambda tempo: self._clarity(start, role, tempo))
-        slots = self._slot_scores(start, self._slots, tempo)
+    def _read(self, role: Role) -> Melody | Disturbance:
+        """The melody whose lead-in begins at the oldest hop."""
+        slots = self._slot_scores(0, self._slots, self._tempo(role))
         close = slots[-len(CLOSE) :]
         if np.mean([scores[step] for scores, step in zip(close, CLOSE, strict=True)]) < DETECTED / 2:
             return Disturbance()
-        inside = self._strengths[start + self._hops(1) : start + self._hops(self._slots - LEAD_IN_NOTES)]
-        if inside.max() >= STRANGE:
+        if self._strengths[self._hops(1) : self._hops(self._slots - LEAD_IN_NOTES)].max() >= STRANGE:
             return Disturbance()
-        body = slots[LEAD_IN_NOTES : LEAD_IN_NOTES + self._notes]
+        body = slots[LEAD_IN_NOTES : -len(CLOSE)]
         ringing = [role.lead_in[-1], *(int(scores.argmax()) for scores in body)]
         return Melody(role, tuple(_read_slot(scores, place, ringing[place]) for place, scores in enumerate(body)))
 
-    def _clarity(self, start: int, role: Role, tempo: float) -> float:
-        """How well lead-in, combs and close fit at a tempo."""
-        slots = self._slot_scores(start, self._slots, tempo)
-        body = slots[LEAD_IN_NOTES : LEAD_IN_NOTES + self._notes]
-        framing = [*role.lead_in, *CLOSE]
-        fitted = [*slots[:LEAD_IN_NOTES], *slots[-len(CLOSE) :]]
-        clear = sum(scores[comb_of(place) :: 2].max() for place, scores in enumerate(body))
-        return float(clear + sum(scores[step] for scores, step in zip(fitted, framing, strict=True)))
+    def _tempo(self, role: Role) -> float:
+        """The tempo at which the melody is clearest: of its beginning first, then of more and more of it, ever finer."""
+        tempo, open_to, count = 1.0, SLOWEST - 1.0, FIRST_LOOK
+        while True:
+            tempo = max(tempo + open_to * TEMPI, key=lambda tempo: self._clarity(role, tempo, min(count, self._slots)))
+            if count >= self._slots:
+                return float(tempo)
+            open_to, count = open_to / FINER, count * LONGER
+
+    def _clarity(self, role: Role, tempo: float, count: int) -> float:
+        """How well lead-in, combs and close fit in the first slots at a tempo."""
+        combs = (comb_of(place) for place in range(self._slots - LEAD_IN_NOTES - len(CLOSE)))
+        form = [*role.lead_in, *(slice(comb, None, 2) for comb in combs), *CLOSE]
+        slots = self._slot_scores(0, count, tempo)
+        return float(sum(scores[part].max() for scores, part in zip(slots, form[:count], strict=True)))
 
     def _match(self, start: int, steps: tuple[int, ...]) -> float:
-        """Mean score of a row of notes that begins at a hop."""
+        """Mean score of the weaker half of a row of notes that begins at a hop: every other note may occur in a body too."""
         slots = self._slot_scores(start, len(steps), 1.0)
-        return float(np.mean([scores[step] for scores, step in zip(slots, steps, strict=True)]))
+        weaker = sorted(scores[step] for scores, step in zip(slots, steps, strict=True))[: len(steps) // 2]
+        return float(np.mean(weaker))
 
     def _slot_scores(self, start: int, count: int, tempo: float) -> Scores:
         """Mean probabilities [count, ALPHABET] while each slot's tone is heard."""

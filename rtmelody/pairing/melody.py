@@ -38,7 +38,7 @@ class Role(Enum):
 
 LEAD_IN_NOTES = 4
 CLOSE = (9, 7)
-ALARM = (0, 14, 0, 14, 0, 14)  # as unlike music as can be: leaps within a comb
+ALARM = (0, 14, 0, 14)  # as unlike music as can be: leaps within a comb
 
 
 @dataclass(frozen=True, slots=True)

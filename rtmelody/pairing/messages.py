@@ -60,30 +60,30 @@ def check_hello(payload: bytes, own: bytes, role: Role) -> None:
 
 
 class Parser:
-    """Bytes as they come -> messages. Never holds more than one frame."""
+    """Bytes as they come -> messages, each as soon as it is whole."""
 
     def __init__(self) -> None:
         """Begin at the start of a frame."""
-        self._buffer = b""
+        self.rest = b""  # what is not yet a whole message
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that are complete now.
 
         Raises ProtocolError for a type that does not exist or a length that does not belong to it, as soon as it can be seen.
         """
-        self._buffer += data
-        while self._buffer:
+        self.rest += data
+        while self.rest:
             try:
-                kind = Type(self._buffer[0])
+                kind = Type(self.rest[0])
             except ValueError as error:
-                raise ProtocolError(f"The peer sent something that is no message (type {self._buffer[0]}).") from error
-            if len(self._buffer) < HEADER_BYTES:
+                raise ProtocolError(f"The peer sent something that is no message (type {self.rest[0]}).") from error
+            if len(self.rest) < HEADER_BYTES:
                 return
-            length = int.from_bytes(self._buffer[1:HEADER_BYTES], "big")
+            length = int.from_bytes(self.rest[1:HEADER_BYTES], "big")
             if length != LENGTHS[kind]:
                 raise ProtocolError(f"The peer sent a {kind.name} of {length} bytes instead of {LENGTHS[kind]}.")
-            if len(self._buffer) < HEADER_BYTES + length:
+            if len(self.rest) < HEADER_BYTES + length:
                 return
-            payload = self._buffer[HEADER_BYTES : HEADER_BYTES + length]
-            self._buffer = self._buffer[HEADER_BYTES + length :]
+            payload = self.rest[HEADER_BYTES : HEADER_BYTES + length]
+            self.rest = self.rest[HEADER_BYTES + length :]
             yield Message(kind, payload)

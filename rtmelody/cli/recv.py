@@ -1,0 +1,30 @@
+"""`rtmelody recv`: what a device in the same room sends."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rtmelody.cli.pair import Address, Paired, listening, meet, sound_options
+
+if TYPE_CHECKING:
+    from rtmelody.pair import Conversation
+
+
+@click.command()
+@click.argument("address", type=Address(), default="")
+@sound_options
+def recv(address: tuple[str, int], as_json: bool, **options: Any) -> None:
+    """Wait for a device that runs `rtmelody send`, pair with it, and write what it sends to standard output.
+
+    ADDRESS is HOST:PORT to listen at; default: every interface, port 47600.
+    """
+    from rtmelody.pairing.melody import Role
+
+    def talk(paired: Paired, conversation: "Conversation | None") -> None:
+        if conversation:
+            sys.stdout.buffer.write(conversation.receive())
+            sys.stdout.buffer.flush()
+        click.echo(paired.report(as_json), err=True)
+
+    meet(Role.RESPONDER, listening(address), talk, **options)

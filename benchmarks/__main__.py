@@ -43,20 +43,21 @@ def main() -> None:
     options = parser.parse_args()
     if not options.draw:
         result = measure(options)
-        path = report.RESULTS / f"{result['about']['date']}.json"
+        path = report.RESULTS / f"{result['about']['date']}{'' if options.full else '-quick'}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(f"-> {path.relative_to(ROOT)}")
+        print(f"{report.summary(result)}\n-> {path.relative_to(ROOT)}")
     write(report.load(report.newest()))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All stages; those that time rtmelody come last, when nothing else runs."""
     about = describe()
+    extent = sets.FULL if options.full else sets.QUICK
     found = clips.prepare(
         options.work / "clips",
         options.recordings,
-        sets.FULL if options.full else sets.QUICK,
+        extent,
         lambda trials: track(trials, "Making clips", total=None),
     )
     result = {"about": about, "full": options.full} | compare.compare(found, options.work, options.only)
@@ -66,7 +67,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "offline_times_real_time": lambda: speed.offline(samples, rate),
         "paced_percent_of_a_core": speed.paced,
         "live_percent_of_a_core": lambda: speed.live(samples, rate),
-        "held_out": lambda: evaluate.tables(evaluate.held_out(HELD_OUT, Network(model_folder("melody")), Config())),
+        "held_out": lambda: evaluate.tables(
+            evaluate.held_out(HELD_OUT, Network(model_folder("melody")), Config(), extent.melodies)
+        ),
         "cents_error": cents.sines,
         "budget": lambda: budget.budget(
             compare.plain(found),

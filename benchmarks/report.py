@@ -62,7 +62,7 @@ def document(result: dict[str, Any]) -> str:
         "Noise alone: false notes a minute": _false_notes(result),
         "Real recordings: live F1 within 100 ms, by instrument": _recordings(result),
         "Where notes are lost": _weaknesses(result),
-        "rtmelody on all eighty melodies: emitted within 100 ms": _held_out(result),
+        "rtmelody on the melodies of its card: emitted within 100 ms": _held_out(result),
         "rtmelody by instrument, rendered and clean": _by_group(result, "melodies"),
         "rtmelody by instrument, real recordings": _by_group(result, "recordings"),
         "Where the time of a note goes": _budget(result),

@@ -29,7 +29,7 @@ NOISY = 2  # melodies an instrument under each noisy condition
 class Extent:
     """How much of everything a run takes."""
 
-    melodies: int  # an instrument
+    melodies: int  # an instrument, here and in the table of the model's card
     noises: tuple[str, ...]
     levels_db: tuple[int, ...]  # of the music above the noise
     alone_s: float  # of noise alone
@@ -37,7 +37,7 @@ class Extent:
     rooms: bool  # melodies in rooms too
 
 
-QUICK = Extent(melodies=2, noises=("white", "babble", "real"), levels_db=(10,), alone_s=5.0, every=3, rooms=False)
+QUICK = Extent(melodies=1, noises=("white", "babble"), levels_db=(10,), alone_s=3.0, every=6, rooms=False)
 FULL = Extent(
     melodies=10, noises=("white", "pink", "babble", "real"), levels_db=(20, 10, 5, 0), alone_s=15.0, every=1, rooms=True
 )

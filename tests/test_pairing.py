@@ -12,8 +12,9 @@ from conftest import ROOT, counting
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.pairing.attack import man_in_the_middle
 from rtmelody.errors import InterferenceError, MelodyError, MismatchError, PairingError, PairingTimeoutError, ProtocolError
-from rtmelody.pairing.attempt import Alarm, Play, Rules, Send, Sound, State
+from rtmelody.pairing.attempt import Alarm, Rules, Send, Sound, State
 from rtmelody.pairing.ear import Disturbance, Ear
 from rtmelody.pairing.melody import (
     ALPHABET,
@@ -323,31 +324,6 @@ def test_a_man_in_the_middle_has_one_guess(rules, runs):
     successes = sum(man_in_the_middle(rules, random_bytes) for _ in range(runs))
     expected = runs * rules.attack_probability
     assert abs(successes - expected) <= 4 * math.sqrt(expected) + 1e-3
-
-
-def man_in_the_middle(rules, entropy):
-    """Whether two victims, each talking to the attacker, accept each other's melodies."""
-    pairs = []
-    for victim_role in Role:
-        victim, attacker = Session(victim_role, entropy, rules), Session(victim_role.other, entropy, rules)
-        towards = {id(victim): attacker, id(attacker): victim}
-        queue = [(session, output) for session in (victim, attacker) for output in session.start()]
-        melody = None
-        while queue:
-            session, output = queue.pop(0)
-            if isinstance(output, Send):
-                queue += [(towards[id(session)], one) for one in towards[id(session)].receive(output.data)]
-            elif isinstance(output, Play):
-                melody = output.notes
-        pairs.append((victim, melody))
-    (initiator, melody), (responder, _) = pairs
-    outputs = responder.heard(heard(melody, rules))
-    if responder.error:
-        return False
-    initiator.played()
-    (answer,) = (output for output in outputs if isinstance(output, Play))
-    initiator.heard(heard(answer.notes, rules))
-    return initiator.error is None
 
 
 def test_an_ear_hears_what_is_played(network):

@@ -102,7 +102,8 @@ class _Echo:
         self._tail = np.zeros(size)
 
     def push(self, block: Samples) -> Samples:
-        self._tail += np.fft.irfft(np.fft.rfft(block, self._size) * self._spectrum, self._size)
+        if block.any():
+            self._tail += np.fft.irfft(np.fft.rfft(block, self._size) * self._spectrum, self._size)
         out = self._tail[: len(block)].astype(np.float32)
         self._tail = np.concatenate((self._tail[len(block) :], np.zeros(len(block))))
         return out

@@ -28,15 +28,16 @@ from rtmelody.pairing.melody import (
 
 FIRST_SIGN_S = 0.030  # a tone shows in the probabilities so long after its beginning
 LAST_SIGN_S = 0.020  # and so long after its end
-DETECTED = 0.35  # mean probability of the weaker half of a lead-in's or an alarm's notes, and half that of a close's
+DETECTED = 0.35  # mean share of the weaker half of a lead-in's or an alarm's notes, and half that of a close's
 STRANGE = 0.5  # the same of another lead-in within a melody: two devices play at once
 SLOWEST = 1.03  # the peer's clock against ours, and as much faster
 TEMPI = np.linspace(-1, 1, 13)  # as parts of what is still open
 FIRST_LOOK, LONGER, FINER = 18, 4, 4  # slots that the first look at the tempo takes; each next one takes more, in finer steps
 CERTAIN = 1.5  # the top note's score must be so many times that of any other, or the slot is an erasure
-AUDIBLE = 0.02  # and at least this
+AUDIBLE = 0.05  # and at least this
+HUSH = 0.05  # a note's share is that in the alphabet's probability, voices or not, unless there is less than this of it
 
-FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)
+FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)  # four notes each
 ALARM_FORM = 2
 
 Scores = NDArray[np.float64]
@@ -70,7 +71,7 @@ class Ear:
         # A melody is looked for at the oldest hop that is kept: by then all of it has been heard, however slow.
         self._scores = np.zeros((self._hops(self._slots * SLOWEST + 0.1), ALPHABET))
         self._strengths = np.zeros((len(self._scores), len(FORMS)))  # how well each form fits where it would begin
-        self._fresh = len(self._scores) - self._hops(max(map(len, FORMS))) - 3
+        self._fresh = len(self._scores) - self._hops(LEAD_IN_NOTES) - 3
         self._deaf = self._alarmed = 0  # hops: a melody, and an alarm, is reported once
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[Melody | Disturbance]:
@@ -78,8 +79,9 @@ class Ear:
         for features in self._framing.push(samples).features:
             classes, _ = self._network.step(features)
             self._scores[:-1], self._strengths[:-1] = self._scores[1:], self._strengths[1:]
-            self._scores[-1] = classes[self._first : self._first + ALPHABET]
-            self._strengths[self._fresh] = [self._match(self._fresh, form) for form in FORMS]
+            heard = classes[self._first : self._first + ALPHABET]
+            self._scores[-1] = heard / (heard.sum() + HUSH)
+            self._strengths[self._fresh] = self._matches(self._fresh)
             self._deaf, self._alarmed = max(0, self._deaf - 1), max(0, self._alarmed - 1)
             if self._strengths[self._fresh, ALARM_FORM] >= DETECTED and not self._alarmed:  # at once, whatever else is heard
                 self._alarmed = self._hops(len(ALARM))
@@ -107,9 +109,7 @@ class Ear:
             return Disturbance()
         if self._strengths[self._hops(1) : self._hops(self._slots - LEAD_IN_NOTES)].max() >= STRANGE:
             return Disturbance()
-        body = slots[LEAD_IN_NOTES : -len(CLOSE)]
-        ringing = [role.lead_in[-1], *(int(scores.argmax()) for scores in body)]
-        return Melody(role, tuple(_read_slot(scores, place, ringing[place]) for place, scores in enumerate(body)))
+        return Melody(role, tuple(_read_body(slots[LEAD_IN_NOTES : -len(CLOSE)], role.lead_in[-1])))
 
     def _tempo(self, role: Role) -> float:
         """The tempo at which the melody is clearest: of its beginning first, then of more and more of it, ever finer."""
@@ -127,28 +127,36 @@ class Ear:
         slots = self._slot_scores(0, count, tempo)
         return float(sum(scores[part].max() for scores, part in zip(slots, form[:count], strict=True)))
 
-    def _match(self, start: int, steps: tuple[int, ...]) -> float:
-        """Mean score of the weaker half of a row of notes that begins at a hop: every other note may occur in a body too."""
-        slots = self._slot_scores(start, len(steps), 1.0)
-        weaker = sorted(scores[step] for scores, step in zip(slots, steps, strict=True))[: len(steps) // 2]
-        return float(np.mean(weaker))
+    def _matches(self, start: int) -> Scores:
+        """How well each form fits a row of notes that begins at a hop.
+
+        That is the mean score of the weaker half of its notes, since every other one may occur in a body too.
+        """
+        slots = self._slot_scores(start, LEAD_IN_NOTES, 1.0)
+        fits: Scores = np.sort(slots[np.arange(LEAD_IN_NOTES), FORMS])[:, : LEAD_IN_NOTES // 2].mean(axis=1)
+        return fits
 
     def _slot_scores(self, start: int, count: int, tempo: float) -> Scores:
-        """Mean probabilities [count, ALPHABET] while each slot's tone is heard."""
+        """Mean shares [count, ALPHABET] while each slot's tone is heard."""
         begin = start + (np.arange(count) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s
         end = begin + (TONE_S * tempo - FIRST_SIGN_S + LAST_SIGN_S) / self._hop_s
-        edges = [(round(b), round(e)) for b, e in zip(begin, end, strict=True)]
-        return np.stack([self._scores[b:e].mean(axis=0) for b, e in edges])
+        first, last = np.rint(begin).astype(int), np.rint(end).astype(int)
+        summed = np.concatenate((np.zeros((1, ALPHABET)), np.cumsum(self._scores[start : last[-1]], axis=0)))
+        means: Scores = (summed[last - start] - summed[first - start]) / (last - first)[:, None]
+        return means
 
 
-def _read_slot(scores: Scores, place: int, ringing: int) -> int | None:
-    """The symbol of a body's slot, or an erasure: where two notes sound, neither is believed.
+def _read_body(slots: Scores, ringing: int) -> Iterator[int | None]:
+    """The symbols of a body, or erasures: where two notes sound, neither is believed.
 
-    Only the note before, which may still be `ringing` in the room, may be as loud.
+    Only the note before, `ringing` in the room, may be as loud, and the neighbours on the other comb, among which a note lies
+    whose player is tuned otherwise.
     """
-    others = scores.copy()
-    best = int(others.argmax()) if others.argmax() != ringing else int(np.argsort(scores)[-2])
-    others[[best, ringing]] = 0.0
-    if scores[best] < AUDIBLE or scores[best] < CERTAIN * others.max():
-        return None
-    return symbol_of(best, place)
+    for place, scores in enumerate(slots):
+        comb = comb_of(place)
+        best = comb + 2 * int(scores[comb::2].argmax())
+        others = scores.copy()
+        others[[ringing, *range(max(0, best - 1), min(best + 2, ALPHABET))]] = 0.0
+        sure = scores[best] >= max(AUDIBLE, CERTAIN * others.max())
+        yield symbol_of(best, place) if sure else None
+        ringing = best

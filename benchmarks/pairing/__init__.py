@@ -1,0 +1,1 @@
+"""How pairing fares in rooms, against attackers, and beside ggwave."""

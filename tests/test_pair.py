@@ -187,6 +187,32 @@ def test_a_secret_goes_from_one_device_to_the_other(tmp_path):
     assert json.loads(listed.stdout)[identity(tmp_path / "receiver")]["times"] == 1
 
 
+def test_two_processes_pair_over_a_pipe(tmp_path):
+    """Each one's standard output is the other's standard input; the key goes to an open file descriptor."""
+    (one_in, one_out), (other_in, other_out) = os.pipe(), os.pipe()
+    with ExitStack() as stack:
+
+        def start(verb, source, sink, heard, said):
+            key = stack.enter_context((tmp_path / f"{verb}.key").open("wb"))
+            files = ["--in", tmp_path / heard, "--out", tmp_path / said, "--home", tmp_path / verb]
+            command = [*PAIR, verb, "--stdio", "--key-fd", str(key.fileno()), *files]
+            inherited = {"stdin": source, "stdout": sink, "stderr": subprocess.PIPE, "pass_fds": [key.fileno()]}
+            return stack.enter_context(subprocess.Popen(command, text=True, **inherited))
+
+        processes = [
+            start("listen", one_in, other_out, "one.wav", "other.wav"),
+            start("connect", other_in, one_out, "other.wav", "one.wav"),
+        ]
+        for end in (one_in, one_out, other_in, other_out):
+            os.close(end)
+        words = [process.communicate(timeout=90)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], words
+    keys = [(tmp_path / f"{verb}.key").read_bytes() for verb in ("listen", "connect")]
+    assert len(keys[0]) == 32
+    assert keys[0] == keys[1]
+    assert all("Paired with" in said for said in words)
+
+
 def retried(call):
     """The first answer of a caller who did not come before the other listened."""
     while (answer := call()).returncode == PairingError.exit_code:

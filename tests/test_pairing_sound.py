@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from rtmelody.core.network import Network, model_folder
-from rtmelody.errors import PairingError
+from rtmelody.errors import PairingError, PairingTimeoutError
 from rtmelody.pairing.air import Room, meet
 from rtmelody.pairing.attempt import Rules
-from rtmelody.pairing.melody import Role, notes_of
+from rtmelody.pairing.ear import Ear
+from rtmelody.pairing.melody import SLOT_S, Melody, Role, notes_of
 from rtmelody.pairing.party import Party
 from rtmelody.pairing.session import Session
 from rtmelody.pairing.spoken import SpokenSession
-from rtmelody.pairing.tones import synthesize
+from rtmelody.pairing.tones import LEAD_S, synthesize
 
 RATE = 44_100
 
@@ -85,6 +86,74 @@ def test_a_loud_second_melody_is_no_way_in(networks):
     for party in parties.values():
         with pytest.raises(PairingError):
             party.result()
+
+
+BODY = (3, 0, 7, 1, 6, 2, 5, 4, 0, 7, 3, 3)
+
+
+def listened(networks, sound):
+    """What a responder's ear makes of a sound with silence around it."""
+    around = np.zeros(RATE, np.float32)
+    return list(Ear(RATE, networks[Role.RESPONDER], len(BODY)).push(np.concatenate((around, sound, around)).astype(np.float32)))
+
+
+def said(symbols=BODY, a4_hz=440.0):
+    return synthesize(notes_of(Role.INITIATOR, symbols), RATE, a4_hz)
+
+
+def at_speed(sound, speed):
+    return np.interp(np.arange(int(len(sound) / speed)) * speed, np.arange(len(sound)), sound)
+
+
+@pytest.mark.parametrize("speed", [0.98, 0.99, 1.01, 1.02])
+def test_another_tempo_and_tuning_is_understood(networks, speed):
+    (melody,) = listened(networks, at_speed(said(), speed))
+    assert melody.distance(BODY) == 0
+
+
+def test_clipping_is_understood(networks):
+    (melody,) = listened(networks, np.clip(20 * said(), -0.5, 0.5))
+    assert melody.distance(BODY) <= 2
+
+
+@pytest.mark.parametrize("semitones", [-1, 1])
+def test_a_melody_a_semitone_off_is_none(networks, semitones):
+    found = listened(networks, said(a4_hz=440.0 * 2 ** (semitones / 12)))
+    assert not any(isinstance(one, Melody) and one.distance(BODY) <= 2 for one in found)
+
+
+@pytest.mark.parametrize("slots", [-1, 1])
+def test_a_slot_dropped_or_inserted_is_no_melody(networks, slots):
+    sound, slot, middle = said(), round(SLOT_S * RATE), round((LEAD_S + 8 * SLOT_S) * RATE)
+    if slots > 0:
+        changed = np.concatenate((sound[:middle], sound[middle - slot : middle], sound[middle:]))
+    else:
+        changed = np.concatenate((sound[:middle], sound[middle + slot :]))
+    found = listened(networks, changed)
+    assert not any(isinstance(one, Melody) and one.distance(BODY) <= 2 for one in found)
+
+
+@pytest.mark.parametrize("louder_db", [-10, -5, 0, 5, 10, 20])
+@pytest.mark.parametrize("role", Role)
+def test_a_second_melody_never_gets_its_own_way(networks, louder_db, role):
+    """Whole melodies, begun a little later: the genuine one is read, or none; the attacker's only where it drowns the other."""
+    other = tuple((symbol + 3) % 8 for symbol in BODY)
+    over = synthesize(notes_of(role, other), RATE) * 10 ** (louder_db / 20)
+    sound = np.concatenate((said(), np.zeros(RATE // 5, np.float32)))
+    sound[RATE // 5 :] += over
+    found = listened(networks, 0.3 * sound)
+    melodies = [one for one in found if isinstance(one, Melody)]
+    assert louder_db >= 10 or not any(one.distance(other) <= 2 for one in melodies if one.role is Role.INITIATOR)
+
+
+def test_a_peer_that_dribbles_is_given_up(networks):
+    """A byte a second is no answer."""
+    party = Party(Session(Role.RESPONDER, os.urandom), RATE, networks[Role.RESPONDER])
+    greeting = Session(Role.INITIATOR, os.urandom).start()[0].data
+    for second in range(20):
+        party.step(greeting[second : second + 1], np.zeros(RATE, np.float32))
+    assert party.finished
+    assert isinstance(party.attempt.error, PairingTimeoutError)
 
 
 def test_silence_times_out(networks):

@@ -14,6 +14,19 @@ Seconds = Annotated[float, Meta(ge=0.0, le=10.0)]
 Decibel = Annotated[float, Meta(ge=-140.0, le=20.0)]
 DeviceLatency = Annotated[float, Meta(gt=0.0, le=2.0)]
 
+Pitch = Annotated[int, Meta(ge=0, le=127)]
+
+LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+TONICS = {
+    letter + sign: (place + shift) % 12 for letter, place in LETTERS.items() for sign, shift in (("", 0), ("#", 1), ("b", -1))
+}
+SCALES = {
+    "chromatic": tuple(range(12)), "major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10),
+    "harmonic minor": (0, 2, 3, 5, 7, 8, 11), "dorian": (0, 2, 3, 5, 7, 9, 10), "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "lydian": (0, 2, 4, 6, 7, 9, 11), "mixolydian": (0, 2, 4, 5, 7, 9, 10), "pentatonic": (0, 2, 4, 7, 9),
+    "minor pentatonic": (0, 3, 5, 7, 10), "blues": (0, 3, 5, 6, 7, 10),
+}  # fmt: skip
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all sections."""
@@ -45,10 +58,11 @@ class Tuning(Section, frozen=True, kw_only=True):
 class Tracker(Section, frozen=True, kw_only=True):
     """Thresholds of the debouncing state machine."""
 
-    on_probability: Probability = 0.6
+    on_probability: Probability = 0.5
     off_probability: Probability = 0.2
-    evidence_s: Seconds = 0.010
-    strike: Probability = 0.35
+    evidence_s: Seconds = 0.016
+    strike: Probability = 0.2
+    strike_s: Seconds = 0.02
     refractory_s: Seconds = 0.07
     minimum_s: Seconds = 0.03
     release_s: Seconds = 0.04
@@ -66,11 +80,34 @@ class Tracker(Section, frozen=True, kw_only=True):
 
 
 class Midi(Section, frozen=True, kw_only=True):
-    """Where the notes go."""
+    """Where the notes go, and what becomes of them on the way."""
 
     port: Annotated[str, Meta(min_length=1, max_length=64)] = "rtmelody"
+    also_to: tuple[str, ...] = ()
     channel: Annotated[int, Meta(ge=1, le=16)] = 1
     transpose: Annotated[int, Meta(ge=-48, le=48)] = 0
+    lowest_pitch: Pitch = 0
+    highest_pitch: Pitch = 127
+    scale: str | None = None
+    velocity_curve: Annotated[float, Meta(ge=0.1, le=10.0)] = 1.0
+    fixed_latency_s: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through."""
+        if self.lowest_pitch > self.highest_pitch:
+            raise ValueError("lowest_pitch must not exceed highest_pitch, or no note would be sent")
+        self.scale_classes()
+
+    def scale_classes(self) -> frozenset[int]:
+        """Pitch classes, 0 for C, of the scale to which notes are moved; all twelve without one.
+
+        Raises ValueError for a scale that does not exist.
+        """
+        tonic, _, mode = (self.scale or "C chromatic").partition(" ")
+        if tonic not in TONICS or mode not in SCALES:
+            known = ", ".join(SCALES)
+            raise ValueError(f"scale must be a tonic and a mode, like 'F# minor' or 'Eb major', of {known}; not {self.scale!r}")
+        return frozenset((TONICS[tonic] + step) % 12 for step in SCALES[mode])
 
 
 class Config(Section, frozen=True, kw_only=True):

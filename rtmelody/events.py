@@ -54,6 +54,11 @@ class NoteOff:
 Event = NoteOn | NoteOff
 
 
+def began(event: Event) -> int:
+    """Sample index of what an event tells: a note's onset, or its end."""
+    return event.onset if isinstance(event, NoteOn) else event.at
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A finished note for files and tables; all times in seconds."""

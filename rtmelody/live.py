@@ -16,6 +16,7 @@ from rtmelody.events import Event
 
 POLL_S = 0.002  # the callback may not wake anybody (that would lock), so the reader looks
 PATIENCE_S = 3.0  # a device that starts may take a second
+DRIFT = 3e-4  # by which two clocks may differ, and more
 
 
 class Source(Protocol):
@@ -87,29 +88,52 @@ class Playback:
             self.ring.write(block)
 
 
+class StreamClock:
+    """Which moment of `time.monotonic` a sample belongs to: what came later than the quickest block had only waited."""
+
+    def __init__(self, sample_rate: float) -> None:
+        """Know nothing before the first `observe`."""
+        self._rate = sample_rate
+        self._began, self._observed = float("inf"), 0.0
+
+    def observe(self, samples: int, now: float) -> None:
+        """So many samples have been delivered by now; a device whose clock is slower than ours is followed."""
+        self._began = min(self._began + DRIFT * (now - self._observed), now - samples / self._rate)
+        self._observed = now
+
+    def time_of(self, sample: int) -> float:
+        """When a sample was delivered, at the earliest."""
+        return self._began + sample / self._rate
+
+
 def run(
     source: Source,
     recognizer: Recognizer,
     on_event: Callable[[Event], None],
     on_status: Callable[[Status], None] = lambda _status: None,
     stopping: threading.Event | None = None,
+    clock: StreamClock | None = None,
 ) -> Status:
     """Recognize a source until it is finished or `stopping` is set; whatever happens, every note is ended.
 
-    `on_event` gets the events in order, `on_status` the state every few milliseconds, both from this thread. The source is the
-    caller's to stop. Raises AudioDeviceError if a running source falls silent without being finished.
+    `on_event` gets the events in order, `on_status` the state every few milliseconds, both from this thread; a `clock` is kept
+    in step with the stream. The source is the caller's to stop. Raises AudioDeviceError if a running source falls silent without
+    being finished.
     """
     stopping = stopping or threading.Event()
     status = Status()
     warm_up(recognizer)
     try:
         source.start()
-        heard_at = time.monotonic()
+        heard_at, delivered = time.monotonic(), 0
         while not stopping.is_set():
             finished = source.finished  # asked before reading, so that the last block is not missed
             samples = source.ring.read()
             if len(samples):
                 heard_at = time.monotonic()
+                delivered += len(samples)
+                if clock:
+                    clock.observe(delivered, heard_at)
                 for event in recognizer.push(samples):
                     on_event(event)
             elif finished:

@@ -12,11 +12,11 @@ import pytest
 from conftest import ENVIRONMENT, needs, organ, ports, wait_for
 from scipy.signal import resample_poly
 
-from rtmelody import NoteOn, Recognizer
+from rtmelody import NoteOff, NoteOn, Recognizer
 from rtmelody.config import Midi
 from rtmelody.core.framing import FrontEnd
 from rtmelody.errors import MidiError
-from rtmelody.io.midi import MidiPort
+from rtmelody.io.midi import MidiPort, MidiSender
 from rtmelody.timebase import hop_samples
 
 pytestmark = needs("jackd", "jack_midi_dump", "jack_wait", "jack_lsp", "jack_connect", "stdbuf")
@@ -108,6 +108,43 @@ def test_notes_reach_a_midi_receiver(jack_server, demo, network, tmp_path):
         heard = messages()
     assert heard[::2] == [("on", pitch) for pitch in expected]
     assert heard[1::2] == [("off", pitch) for pitch in expected]
+
+
+@pytest.fixture
+def here(jack_server, monkeypatch):
+    """The server is this process's own too."""
+    for name in ("JACK_DEFAULT_SERVER", "JACK_NO_START_SERVER"):
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+
+
+@pytest.mark.usefixtures("here")
+def test_an_existing_port_and_a_virtual_one_get_the_same_notes_when_they_are_due(tmp_path):
+    dumped = tmp_path / "dump.txt"
+    events = [NoteOn(0, 60, 100, 0, 1.0, 0.0), NoteOff(0, 60)]
+    with (
+        dumped.open("w") as file,
+        subprocess.Popen(["stdbuf", "-oL", "jack_midi_dump", "-a"], env=ENVIRONMENT, stdout=file) as dump,
+    ):
+        wait_for(lambda: any("midi-monitor" in name for name in ports()))
+        sender = MidiSender(Midi(also_to=("midi-monitor",)))
+        source = next(name for name in ports() if name.startswith("rtmelody:out"))
+        sink = next(name for name in ports() if "midi-monitor" in name)
+        subprocess.run(["jack_connect", source, sink], env=ENVIRONMENT, check=True, capture_output=True)
+        due = time.monotonic() + 0.5
+        for event in events:
+            sender.send(event, due)
+        assert received(dumped) == []
+        wait_for(lambda: len(received(dumped)) == 4)
+        assert time.monotonic() >= due
+        assert sorted(received(dumped)) == [("off", 60)] * 2 + [("on", 60)] * 2
+        assert not sender.stalled
+        assert sender.close()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_port_that_does_not_exist_is_said_in_a_sentence():
+    with pytest.raises(MidiError, match="no MIDI port with 'nobody'"):
+        MidiPort(Midi(), "nobody")
 
 
 def test_a_dead_server_is_noticed(jack_server, tmp_path):

@@ -128,6 +128,15 @@ def test_struck_again():
     assert pitches(events) == [("NoteOn", 61), ("NoteOff", 61)] * 2
 
 
+def test_a_moment_is_no_strike():
+    """The first sign of the next note may look like another attack of this one."""
+    assert len(play([(30, {1: 0.9}), (1, {1: 0.9}, {1: 0.9}), (30, {1: 0.9})])) == 2
+
+
+def test_the_strike_of_another_pitch_is_none():
+    assert len(play([(30, {1: 0.9}), (6, {1: 0.9}, {1: 0.8, 4: 0.9}), (30, {1: 0.9})])) == 2
+
+
 def test_one_attack_strikes_once():
     """The onset output stays high for a while after the attack that began the note."""
     assert len(play([(40, {1: 0.9}, {1: 0.9})])) == 2
@@ -147,7 +156,7 @@ def test_note_off_bound():
 
 
 def test_minimum_duration():
-    events = play([(3, {1: 0.9}), (20,)], minimum_s=0.1, release_s=0.01)
+    events = play([(4, {1: 0.9}), (20,)], minimum_s=0.1, release_s=0.01)
     assert events[1].at - events[0].at == 100
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.options import config_option, index_or_name, overridden, until_signal
+from rtmelody.cli.options import Duration, config_option, index_or_name, overridden, until_signal
 from rtmelody.errors import AudioDeviceError, MidiError, RtmelodyError
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ REFRESH_S = 0.05  # of the status line
 @click.option("--channel", type=int, help="Input channel, counted from 1.")
 @click.option("--block-size", type=int, help="Samples a block; 0 leaves it to the device.")
 @click.option("--port", help="Name of the virtual MIDI port.")
+@click.option("--to", "also_to", multiple=True, help="Send to this existing MIDI port too (a part of its name); repeatable.")
+@click.option("--transpose", type=int, help="Semitones.")
+@click.option("--scale", help="Move notes to a scale: 'C major', 'F# minor', 'A minor pentatonic' …")
+@click.option("--fixed-latency", type=Duration(), help="Send each note so long after its onset (30ms, 0.03), for less jitter.")
 @click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an event instead of the status line.")
 @config_option
@@ -37,6 +41,10 @@ def listen(
     channel: int | None,
     block_size: int | None,
     port: str | None,
+    also_to: tuple[str, ...],
+    transpose: int | None,
+    scale: str | None,
+    fixed_latency: float | None,
     no_midi: bool,
     as_json: bool,
     config_file: Path | None,
@@ -46,20 +54,29 @@ def listen(
     \b
     rtmelody listen                          the default input -> port "rtmelody"
     rtmelody listen --device Scarlett        the first input whose name has that in it
+    rtmelody listen --fixed-latency 50ms     every note 50 ms after its onset: later, but even
     rtmelody listen --no-midi --json         events for another program
 
     Connect your synthesizer or DAW to the port. The status line shows level, note, overflows (blocks lost because the
     recognizer was late) and xruns (losses that the device reports); both should stay at 0.
     """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
+    from rtmelody.core.arranger import Arranger
     from rtmelody.core.recognizer import Recognizer
+    from rtmelody.events import began
     from rtmelody.io.audio import Microphone
-    from rtmelody.live import run
+    from rtmelody.live import StreamClock, run
 
     config = overridden(
         load_config(config_file),
         audio={"device": index_or_name(device), "sample_rate": rate, "channel": channel, "block_size": block_size},
-        midi={"port": port},
+        midi={
+            "port": port,
+            "also_to": also_to or None,
+            "transpose": transpose,
+            "scale": scale,
+            "fixed_latency_s": fixed_latency,
+        },
     )
     microphone = Microphone(config.audio)
     display = _Display(microphone.sample_rate, as_json)
@@ -67,12 +84,14 @@ def listen(
     # The microphone stops first: RtMidi holds the interpreter's lock while it closes, and JACK waits for the audio callback.
     with _output(config, no_midi) as output, _closed(microphone):
         recognizer = Recognizer(microphone.sample_rate, config)
+        arranger, clock, latency_s = Arranger(config.midi), StreamClock(microphone.sample_rate), config.midi.fixed_latency_s
 
         def emit(event: "Event") -> None:
-            output.send(event)  # first: whoever plays must not wait for the display
+            if arranged := arranger.arrange(event):  # first: whoever plays must not wait for the display
+                output.send(arranged, clock.time_of(began(event)) + latency_s if latency_s else 0.0)
             display.event(event)
 
-        status = run(microphone, recognizer, emit, display.status, stopping)
+        status = run(microphone, recognizer, emit, display.status, stopping, clock)
         if not stopping.is_set():
             raise AudioDeviceError("The audio input has gone: connect it again and restart.")
     display.end(status)
@@ -104,18 +123,18 @@ def _output(config: "Config", no_midi: bool) -> Iterator[Any]:
         yield _NoMidi()
         return
     try:
-        from rtmelody.io.midi import MidiPort
+        from rtmelody.io.midi import MidiSender
     except ImportError as error:
         raise MidiError("MIDI needs python-rtmidi: run `pip install python-rtmidi` (it may need a compiler).") from error
 
-    with closing(MidiPort(config.midi)) as port:
-        yield port
+    with closing(MidiSender(config.midi)) as sender:
+        yield sender
 
 
 class _NoMidi:
     """Stands in for the port where none is wanted."""
 
-    def send(self, event: "Event") -> None:
+    def send(self, event: "Event", due: float = 0.0) -> None:
         """Send nowhere."""
 
 

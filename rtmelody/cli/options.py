@@ -19,6 +19,22 @@ config_option = click.option(
 )
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """Seconds, or milliseconds with `ms`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        """Seconds."""
+        text, unit = str(value).strip(), 1.0
+        if text.endswith("ms"):
+            text, unit = text.removesuffix("ms"), 1e-3
+        try:
+            return float(text.removesuffix("s")) * unit
+        except ValueError:
+            self.fail(f"{value!r} is no time: write 30ms or 0.03", param, context)
+
+
 def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
     """The configuration with the options that were given, checked like a file."""
     import msgspec

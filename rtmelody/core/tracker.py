@@ -89,6 +89,8 @@ class Tracker:
         self._release = hops(thresholds.release_s, hop_s)
         self._minimum = hops(thresholds.minimum_s, hop_s)
         self._refractory = hops(thresholds.refractory_s, hop_s)
+        self._strike = hops(thresholds.strike_s, hop_s)
+        self._before = (self._strike - 1) * hop  # samples from the first sign of a new attack to its certainty
         self._lag = round(thresholds.lag_s * sample_rate)
         self.state = State.SILENT
         self._note: int | None = None  # class that sounds
@@ -96,6 +98,7 @@ class Tracker:
         self._last: int | None = None  # class of that NoteOn
         self._unheard = 0  # hops since the sounding note was last heard
         self._armed = False  # the onset output has rested since the last NoteOn, so that a new peak is a new attack
+        self._peak = 0  # hops in a row for which it has been high: in one alone it may mean the next note
         self._candidate: int | None = None
         self._evidence = 0.0  # probability · seconds that the candidate has gathered
         self._nominated_at = 0  # sample index
@@ -120,7 +123,7 @@ class Tracker:
         """End whatever sounds, at sample `at`, and forget everything else."""
         events = self._note_off(at)
         self.state, self._last, self._candidate = State.SILENT, None, None
-        self._evidence, self._age, self._unheard, self._armed = 0.0, 0, 0, False
+        self._evidence, self._age, self._unheard, self._armed, self._peak = 0.0, 0, 0, False, 0
         return events
 
     def _observe(self, posterior: Posterior) -> None:
@@ -130,13 +133,15 @@ class Tracker:
             return
         heard = posterior.classes[self._note] >= self._thresholds.off_probability
         self._unheard = 0 if heard and self._open(posterior) else self._unheard + 1
-        if posterior.onset[self._note] < self._thresholds.strike / 2:
-            self._armed = True
+        onset = posterior.onset[self._note]
+        self._armed = self._armed or bool(onset < self._thresholds.strike / 2)
+        struck = onset >= max(self._thresholds.strike, posterior.onset.max())  # the strike of one pitch shows in others too
+        self._peak = self._peak + 1 if struck else 0
 
     def _signal(self, posterior: Posterior, best: int) -> Signal:
         settled = self._note is None or self._age >= self._minimum
         probable = posterior.classes[best] >= self._thresholds.on_probability and self._open(posterior)
-        if best == self._note and probable and self._struck_again(posterior):
+        if best == self._note and probable and self._struck_again():
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
         if rival and settled and self._evidence_for(posterior, best) >= self._thresholds.evidence_s:
@@ -151,10 +156,9 @@ class Tracker:
         """Whether it is loud enough for anything to be heard."""
         return posterior.level_db >= self._thresholds.gate_db
 
-    def _struck_again(self, posterior: Posterior) -> bool:
+    def _struck_again(self) -> bool:
         """Whether the sounding note was attacked anew."""
-        peak = posterior.onset[self._note] >= self._thresholds.strike
-        return bool(peak and self._armed and self._age >= self._refractory)
+        return self._armed and self._peak >= self._strike and self._age >= self._refractory
 
     def _evidence_for(self, posterior: Posterior, rival: int) -> float:
         """What the rival has gathered, this hop included; a new rival starts from nothing."""
@@ -173,7 +177,7 @@ class Tracker:
         elif action is Action.ON:
             return [self._note_on(posterior, best, self._nominated_at)]
         elif action is Action.AGAIN and self._last is not None:
-            return [self._note_on(posterior, self._last, posterior.at)]
+            return [self._note_on(posterior, self._last, posterior.at - self._before)]
         return []
 
     def _note_off(self, at: int) -> list[Event]:
@@ -184,7 +188,7 @@ class Tracker:
         """Begin a note that the network first noticed at sample `noticed_at`."""
         self._note = self._last = note
         self._age = self._unheard = 0
-        self._armed = False
+        self._armed, self._peak = False, 0
         self._candidate = None
         return NoteOn(
             at=posterior.at,

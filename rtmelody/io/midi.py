@@ -1,4 +1,8 @@
-"""MIDI out, through python-rtmidi."""
+"""MIDI out, through python-rtmidi: ports, and the thread that serves them."""
+
+import queue
+import threading
+import time
 
 import rtmidi
 from rtmidi import midiconstants as midi
@@ -7,35 +11,32 @@ from rtmelody.config import Midi
 from rtmelody.errors import MidiError
 from rtmelody.events import Event, NoteOn
 
-HIGHEST_PITCH = 127
 RELEASE_VELOCITY = 64  # what MIDI 1.0 asks of senders that do not measure it
+STALLED_S = 1.0  # a port that takes so long for one message has died
+NOW = 0.0
 
 
 class MidiPort:
-    """A virtual MIDI port, to which other programs connect. Closing it leaves no note hanging."""
+    """One MIDI port. Closing it leaves no note hanging."""
 
-    def __init__(self, settings: Midi) -> None:
-        """Open the port on the first MIDI backend that works.
+    def __init__(self, settings: Midi, existing: str | None = None) -> None:
+        """Open the virtual port of the settings, or an existing one by a part of its name, on the first backend that works.
 
         Raises MidiError where none does.
         """
-        self._settings = settings
-        self._out = _open_port(settings.port)
+        self._channel = settings.channel - 1
+        self._out = _open_port(settings.port, existing)
 
     def send(self, event: Event) -> None:
-        """Send a note event; a pitch that transposition pushes out of 0…127 is left out."""
-        pitch = event.pitch + self._settings.transpose
-        if not 0 <= pitch <= HIGHEST_PITCH:
-            return
-        channel = self._settings.channel - 1
+        """Send a note event."""
         if isinstance(event, NoteOn):
-            self._out.send_message([midi.NOTE_ON | channel, pitch, event.velocity])
+            self._out.send_message([midi.NOTE_ON | self._channel, event.pitch, event.velocity])
         else:
-            self._out.send_message([midi.NOTE_OFF | channel, pitch, RELEASE_VELOCITY])
+            self._out.send_message([midi.NOTE_OFF | self._channel, event.pitch, RELEASE_VELOCITY])
 
     def panic(self) -> None:
         """All notes and all sound off."""
-        control = midi.CONTROL_CHANGE | (self._settings.channel - 1)
+        control = midi.CONTROL_CHANGE | self._channel
         self._out.send_message([control, midi.ALL_NOTES_OFF, 0])
         self._out.send_message([control, midi.ALL_SOUND_OFF, 0])
 
@@ -46,19 +47,68 @@ class MidiPort:
         self._out.delete()
 
 
-def _open_port(name: str) -> rtmidi.MidiOut:
+class MidiSender:
+    """Several ports behind a thread of their own: `send` never waits, whatever becomes of a receiver."""
+
+    def __init__(self, settings: Midi) -> None:
+        """Open the virtual port and those that exist.
+
+        Raises MidiError if one of them cannot be.
+        """
+        self._ports = [MidiPort(settings), *(MidiPort(settings, name) for name in settings.also_to)]
+        self._waiting: queue.SimpleQueue[tuple[float, Event | None] | None] = queue.SimpleQueue()
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._serve, name="midi", daemon=True)
+        self._thread.start()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a port has not taken a message for a second: its server has died."""
+        return self._busy_since is not None and time.monotonic() - self._busy_since > STALLED_S
+
+    def send(self, event: Event, due: float = NOW) -> None:
+        """Send a note event at a time of `time.monotonic`, in the order of the calls; at once if that is past."""
+        self._waiting.put((due, event))
+
+    def panic(self) -> None:
+        """All notes and all sound off."""
+        self._waiting.put((NOW, None))
+
+    def close(self) -> bool:
+        """Silence everything and close; whether that came to an end."""
+        self._waiting.put(None)
+        self._thread.join(STALLED_S)
+        return not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            due, event = item
+            if (early := due - time.monotonic()) > 0:
+                time.sleep(early)
+            self._busy_since = time.monotonic()
+            for port in self._ports:
+                port.send(event) if event else port.panic()
+            self._busy_since = None
+        for port in self._ports:
+            port.close()
+
+
+def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:
     """Try every backend: rtmidi picks the first compiled one even where it cannot run."""
     for api in rtmidi.get_compiled_api():
         try:
             out = rtmidi.MidiOut(api, name=name)
-            if api == rtmidi.API_WINDOWS_MM:  # has no virtual ports: loopMIDI makes one of that name
-                out.open_port(next(place for place, port in enumerate(out.get_ports()) if name in port))
+            if existing or api == rtmidi.API_WINDOWS_MM:  # has no virtual ports: loopMIDI makes one of that name
+                wanted = existing or name
+                out.open_port(next(place for place, port in enumerate(out.get_ports()) if wanted in port), "to")
             else:
                 # CoreMIDI shows the port's name alone, JACK and ALSA put the client's before it.
                 out.open_virtual_port(name if api == rtmidi.API_MACOSX_CORE else "out")
         except (rtmidi.RtMidiError, NotImplementedError, StopIteration):
             continue
         return out
+    if existing:
+        raise MidiError(f"There is no MIDI port with {existing!r} in its name: start the program it belongs to first.")
     raise MidiError(
         "No MIDI port can be opened: start JACK or load the ALSA sequencer (`modprobe snd-seq`); on Windows, make a port named "
         f"{name} with loopMIDI; or go without MIDI with --no-midi."

@@ -27,9 +27,9 @@ from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 CLIP_S = 6.0
 SEED = 1_000_003  # far from the seeds of the shards
 GRID = {
-    "on_probability": (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9),
+    "on_probability": (0.4, 0.5, 0.6, 0.7, 0.8),
     "evidence_s": (0.006, 0.010, 0.016, 0.022),
-    "strike": (0.25, 0.35, 0.5),
+    "strike": (0.15, 0.2, 0.25, 0.35),
 }
 
 Stream = tuple[evaluate.Case, list[Posterior]]

@@ -62,7 +62,7 @@ class Pipeline:
             "visits": visits,
             "shard_minutes": SHARD_HOURS * 60,
             "loss": loss,
-            "lineage": f"; it went on from the weights of an earlier training ({self.start})" if self.start else "",
+            "lineage": f"; it went on from the weights of an earlier training ({self.start.name})" if self.start else "",
             "parameters": parameters,
             "held_out": held_out.stem,
             "pitches": SHAPE.pitches,

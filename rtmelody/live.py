@@ -117,8 +117,8 @@ def run(
     """Recognize a source until it is finished or `stopping` is set; whatever happens, every note is ended.
 
     `on_event` gets the events in order, `on_status` the state every few milliseconds, both from this thread; a `clock` is kept
-    in step with the stream. The source is the caller's to stop. Raises AudioDeviceError if a running source falls silent without
-    being finished.
+    in step with the stream. The source is the caller's to stop. Raises AudioDeviceError if a running source falls silent
+    without being finished.
     """
     stopping = stopping or threading.Event()
     status = Status()

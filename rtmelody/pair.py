@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,15 +51,18 @@ def pair(
     network: Network | None = None,
     rules: Rules | None = None,
     stopping: threading.Event | None = None,
+    on_exposed: Callable[[], None] = lambda: None,
 ) -> PairResult:
     """Pair by ear: the key agreement goes through a channel, or, without one, through the air as well.
 
-    `stopping`, when set, breaks it off. Raises PairingError, and then nothing is known of a key; AudioDeviceError if the
-    microphone falls silent.
+    `stopping`, when set, breaks it off. `on_exposed` is called before anybody can know the melody: from then on a failure may
+    have been somebody's guess, and is to be counted. Raises PairingError, and then nothing is known of a key; AudioDeviceError
+    if the microphone falls silent.
     """
     session = Session(role, os.urandom, rules) if channel else SpokenSession(role, os.urandom, rules)
     party = Party(session, audio.microphone.sample_rate, network or Network(model_folder("melody")))
     stopping = stopping or threading.Event()
+    guard = _Once(on_exposed)
     heard_at = time.monotonic()
     while not party.finished:
         samples = audio.microphone.ring.read()
@@ -69,20 +73,39 @@ def pair(
             continue
         heard_at = time.monotonic()
         if stopping.is_set():
-            party.fail(PairingTimeoutError("The pairing was broken off."))
-        audio.loudspeaker.write(_step(party, channel, samples))
+            party.fail(_broken_off())
+        played = _step(party, channel, samples, guard)
+        audio.loudspeaker.write(played)
     if session.state is State.FAILED:
         time.sleep(LAST_WORDS_S)
     result = party.result()
+    if stopping.is_set():
+        raise _broken_off()
     if channel and isinstance(session, Session):
         channel.unread(session.unread)
     return result
 
 
-def _step(party: Party, channel: Channel | None, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+class _Once:
+    """Calls once, however often it is called."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call: Callable[[], None] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call:
+            call()
+
+
+def _step(
+    party: Party, channel: Channel | None, samples: NDArray[np.float32], on_exposed: Callable[[], None]
+) -> NDArray[np.float32]:
     """One block; a peer that hangs up before the end makes the party fail, which it says aloud."""
     try:
         sent, played = party.step(channel.receive() if channel and party.attempt.listens else b"", samples)
+        if party.attempt.exposed:
+            on_exposed()
         if channel and sent:
             channel.send(sent)
     except PairingError as error:
@@ -94,10 +117,18 @@ def _step(party: Party, channel: Channel | None, samples: NDArray[np.float32]) -
 class Conversation:
     """The channel after pairing: what goes through it is sealed."""
 
-    def __init__(self, channel: Channel, result: PairResult, patience_s: float = ANSWER_S) -> None:
-        """Talk through the channel over which the pairing went; a peer that is silent for `patience_s` has gone."""
+    def __init__(
+        self, channel: Channel, result: PairResult, patience_s: float = ANSWER_S, stopping: threading.Event | None = None
+    ) -> None:
+        """Talk through the channel over which the pairing went.
+
+        A peer that has not introduced itself, taken or given a payload within `patience_s` has gone; `stopping`, when set,
+        breaks off. Raises PairingError if there is such a conversation already.
+        """
         self._channel, self._patience_s = channel, patience_s
-        self._sealer, self._opener = Sealer(result.sending_key), Opener(result.receiving_key)
+        self._stopping = stopping or threading.Event()
+        sending, receiving = result.take_directions()
+        self._sealer, self._opener = Sealer(sending), Opener(receiving)
         self._records: list[tuple[Record, bytes]] = []
         self._transcript = result.transcript_hash
 
@@ -107,7 +138,7 @@ class Conversation:
         Raises PairingError.
         """
         self._say(Record.IDENTITY, introduction(identity, role, self._transcript))
-        return check_introduction(self._hear(Record.IDENTITY)[1], role.other, self._transcript)
+        return check_introduction(self._hear(self._deadline(), Record.IDENTITY)[1], role.other, self._transcript)
 
     def send(self, payload: bytes) -> None:
         """Give the peer a payload, and wait until it has it whole.
@@ -116,30 +147,34 @@ class Conversation:
         """
         for record, content in parts(payload):
             self._say(record, content)
-        self._hear(Record.RECEIVED)
+        self._hear(self._deadline(), Record.RECEIVED)
 
     def receive(self) -> bytes:
         """The payload that the peer sends, whole, at most 1 MiB.
 
         Raises PairingError.
         """
-        payload, record = b"", Record.PART
+        payload, record, deadline = b"", Record.PART, self._deadline()
         while record is not Record.LAST_PART:
-            record, content = self._hear(Record.PART, Record.LAST_PART)
+            record, content = self._hear(deadline, Record.PART, Record.LAST_PART)
             payload += content
             if len(payload) > LARGEST_PAYLOAD:
                 raise ProtocolError(f"The other device sends more than {LARGEST_PAYLOAD >> 20} MiB.")
         self._say(Record.RECEIVED)
         return payload
 
+    def _deadline(self) -> float:
+        return time.monotonic() + self._patience_s
+
     def _say(self, record: Record, content: bytes = b"") -> None:
+        self._go_on()
         self._channel.send(self._sealer.seal(record, content))
 
-    def _hear(self, *expected: Record) -> tuple[Record, bytes]:
+    def _hear(self, deadline: float, *expected: Record) -> tuple[Record, bytes]:
         """The next record, which must be one of these."""
-        until = time.monotonic() + self._patience_s
         while not self._records:
-            if time.monotonic() > until:
+            self._go_on()
+            if time.monotonic() > deadline:
                 raise PairingTimeoutError("The other device has fallen silent.")
             data = self._channel.receive()
             self._records += self._opener.feed(data)
@@ -149,6 +184,14 @@ class Conversation:
         if record not in expected:
             raise ProtocolError(f"{record.name} came out of turn: this is an attack or a fault.")
         return record, content
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise _broken_off()
+
+
+def _broken_off() -> PairingError:
+    return PairingTimeoutError("The pairing was broken off.")
 
 
 def check_destination(path: Path | None, descriptor: int | None) -> None:

@@ -110,28 +110,25 @@ def test_notes_reach_a_midi_receiver(jack_server, demo, network, tmp_path):
     assert heard[1::2] == [("off", pitch) for pitch in expected]
 
 
-@pytest.fixture
-def here(jack_server, monkeypatch):
-    """The server is this process's own too."""
+def join(monkeypatch):
+    """Let the server be this process's own too."""
     for name in ("JACK_DEFAULT_SERVER", "JACK_NO_START_SERVER"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
 
 
-@pytest.mark.usefixtures("here")
-def test_an_existing_port_and_a_virtual_one_get_the_same_notes_when_they_are_due(tmp_path):
+@pytest.mark.usefixtures("jack_server")
+def test_an_existing_port_and_a_virtual_one_get_the_same_notes_when_they_are_due(tmp_path, monkeypatch):
+    join(monkeypatch)
     dumped = tmp_path / "dump.txt"
-    events = [NoteOn(0, 60, 100, 0, 1.0, 0.0), NoteOff(0, 60)]
-    with (
-        dumped.open("w") as file,
-        subprocess.Popen(["stdbuf", "-oL", "jack_midi_dump", "-a"], env=ENVIRONMENT, stdout=file) as dump,
-    ):
+    with ExitStack() as stack:
+        command, file = ["stdbuf", "-oL", "jack_midi_dump", "-a"], stack.enter_context(dumped.open("w"))
+        stack.callback(stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, stdout=file)).kill)
         wait_for(lambda: any("midi-monitor" in name for name in ports()))
         sender = MidiSender(Midi(also_to=("midi-monitor",)))
-        source = next(name for name in ports() if name.startswith("rtmelody:out"))
         sink = next(name for name in ports() if "midi-monitor" in name)
-        subprocess.run(["jack_connect", source, sink], env=ENVIRONMENT, check=True, capture_output=True)
+        subprocess.run(["jack_connect", "rtmelody:out", sink], env=ENVIRONMENT, check=True, capture_output=True)
         due = time.monotonic() + 0.5
-        for event in events:
+        for event in (NoteOn(0, 60, 100, 0, 1.0, 0.0), NoteOff(0, 60)):
             sender.send(event, due)
         assert received(dumped) == []
         wait_for(lambda: len(received(dumped)) == 4)
@@ -141,8 +138,9 @@ def test_an_existing_port_and_a_virtual_one_get_the_same_notes_when_they_are_due
         assert sender.close()
 
 
-@pytest.mark.usefixtures("here")
-def test_a_port_that_does_not_exist_is_said_in_a_sentence():
+@pytest.mark.usefixtures("jack_server")
+def test_a_port_that_does_not_exist_is_said_in_a_sentence(monkeypatch):
+    join(monkeypatch)
     with pytest.raises(MidiError, match="no MIDI port with 'nobody'"):
         MidiPort(Midi(), "nobody")
 

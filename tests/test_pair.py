@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import ENVIRONMENT, needs, ports, wait_for
 
 from rtmelody.core.ring import Ring
@@ -29,7 +30,7 @@ from rtmelody.io.files import read_audio, write_whole
 from rtmelody.io.peers import Peers
 from rtmelody.io.recordings import RecordedLoudspeaker, RecordedMicrophone
 from rtmelody.pair import check_destination
-from rtmelody.pairing.attempt import Send
+from rtmelody.pairing.attempt import Send, State
 from rtmelody.pairing.melody import Role
 from rtmelody.pairing.session import Session
 
@@ -127,7 +128,7 @@ def rewire():
 
 def identity(home):
     """The name by which others know the device that keeps its identity there."""
-    return Peers(home).identity().public_key().public_bytes_raw().hex()[:16]
+    return Peers(home).identity().public_key().public_bytes_raw().hex()[:32]
 
 
 with_jack = needs("jackd", "jack_wait", "jack_lsp", "jack_connect", "jack_disconnect")
@@ -220,14 +221,35 @@ def retried(call):
     return answer
 
 
-def test_three_suspicious_failures_lock_the_command(tmp_path):
+def test_three_failures_lock_the_command(tmp_path):
     for _ in range(3):
-        Peers(tmp_path).count(failed=True)
+        Peers(tmp_path).expect_failure()
     command = [*PAIR, "listen", "--home", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == LockedOutError.exit_code
     assert result.stderr.count("\n") == 1
     assert "wait" in result.stderr
+
+
+def test_an_attempt_counts_once_somebody_may_guess(tmp_path):
+    """Who gets the responder's key knows its melody, and need not stay to be refused; who only knocks has learnt nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(48_000), 48_000)
+    command = [*PAIR, "listen", f"127.0.0.1:{port}", "--in", silence, "--out", tmp_path / "out.wav", "--home", tmp_path]
+    for knocks_only in (True, False, False, False):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, called(port) as attacker:
+            session = Session(Role.INITIATOR, os.urandom)
+            attacker.sendall(b"G" if knocks_only else session.start()[0].data)
+            while not knocks_only and session.state is not State.I_PLAYING:
+                for output in session.receive(attacker.recv(4096)):
+                    if isinstance(output, Send) and session.state is not State.I_PLAYING:
+                        attacker.sendall(output.data)
+            attacker.close()
+            said = process.communicate(timeout=60)[1]
+            assert process.returncode in (PairingError.exit_code, ProtocolError.exit_code), said
+    assert subprocess.run(command, capture_output=True, check=False).returncode == LockedOutError.exit_code
 
 
 def test_a_recording_stands_for_a_microphone_while_it_grows(tmp_path):

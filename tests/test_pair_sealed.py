@@ -95,7 +95,7 @@ def conversations(changed=lambda data: data):
     for role, wire in wires.items():
         wire.peer = wires[role.other]
     keys = {Role.INITIATOR: (b"i" * 32, b"r" * 32), Role.RESPONDER: (b"r" * 32, b"i" * 32)}
-    return [Conversation(wire, PairResult(b"", *keys[role], "", b"t" * 32, 24.3, 0), 5.0) for role, wire in wires.items()]
+    return [Conversation(wire, PairResult(b"", keys[role], "", b"t" * 32, 24.3, 0), 5.0) for role, wire in wires.items()]
 
 
 def both(*calls):
@@ -123,6 +123,24 @@ def test_devices_introduce_themselves_and_talk():
     assert met == [identity.public_key().public_bytes_raw() for identity in reversed(identities)]
     payload = os.urandom(50_000)
     assert both(lambda: one.send(payload), other.receive) == [None, payload]
+
+
+def test_a_pairing_serves_one_conversation():
+    """A second one would begin its count of records anew under the same keys."""
+    result = PairResult(b"", (b"i" * 32, b"r" * 32), "", b"t" * 32, 24.3, 0)
+    Conversation(Wire(), result)
+    with pytest.raises(PairingError, match="in use"):
+        Conversation(Wire(), result)
+
+
+def test_breaking_off_ends_a_conversation():
+    stopping = threading.Event()
+    stopping.set()
+    wire = Wire()
+    conversation = Conversation(wire, PairResult(b"", (b"i" * 32, b"r" * 32), "", b"t" * 32, 24.3, 0), stopping=stopping)
+    with pytest.raises(PairingTimeoutError, match="broken off"):
+        conversation.send(b"a secret")
+    assert wire.sent == []
 
 
 def test_nobody_gets_half_a_payload():
@@ -173,11 +191,14 @@ def test_three_failures_lock_out_for_a_while(tmp_path, monkeypatch):
     for failures in range(3):
         peers.check_lockout()
         assert failures < 3
-        peers.count(failed=True)
+        peers.expect_failure()
+    with pytest.raises(LockedOutError, match="10 minutes"):
+        peers.check_lockout()
+    now[0] -= 3_600.0  # whoever sets the clock back waits all the same
     with pytest.raises(LockedOutError, match="10 minutes"):
         peers.check_lockout()
     now[0] += memory.LOCKOUT_S
     peers.check_lockout()
-    peers.count(failed=False)
-    peers.count(failed=True)
+    peers.succeeded()
+    peers.expect_failure()
     peers.check_lockout()

@@ -29,6 +29,7 @@ from rtmelody.pairing.melody import (
     symbols_of,
 )
 from rtmelody.pairing.messages import LENGTHS, Message, Parser, Type
+from rtmelody.pairing.party import SETTLING
 from rtmelody.pairing.session import Session
 from rtmelody.pairing.tones import synthesize
 
@@ -70,9 +71,9 @@ class Air:
             yield role, own.heard(heard(output.notes, self.rules))
             yield role, own.played()
             yield role.other, peer.heard(heard(self.room(role, output.notes), self.rules))
-        if own.state is State.R_SETTLING:
+        if own.state in SETTLING:
             yield role, own.quiet()
-        if peer.state is State.R_SETTLING:
+        if peer.state in SETTLING:
             yield role.other, peer.quiet()
 
 
@@ -89,7 +90,7 @@ def test_honest_devices_share_a_key():
     one, other = Air().run()
     assert one.state is other.state is State.PAIRED
     assert one.result.session_key == other.result.session_key
-    assert one.result.sending_key == other.result.receiving_key != one.result.receiving_key
+    assert one.result.directions == other.result.directions[::-1] != other.result.directions
     assert one.result.transcript_hash == other.result.transcript_hash
     assert one.result.authentication_bits == pytest.approx(24.3, abs=0.05)
     assert one.result.notes_wrong == 0
@@ -104,7 +105,7 @@ def test_every_pairing_has_its_own_key_and_melody():
 
 def test_results_and_keys_do_not_show_their_secrets():
     one, _ = Air().run()
-    for secret in (one.result.session_key, one.result.sending_key):
+    for secret in (one.result.session_key, one.result.directions[0]):
         assert repr(secret)[2:10] not in repr(one.result)
         assert repr(secret)[2:10] not in repr(one._keys)
 

@@ -9,7 +9,7 @@ import pytest
 from rtmelody.core.network import Network, model_folder
 from rtmelody.errors import PairingError, PairingTimeoutError
 from rtmelody.pairing.air import Room, meet
-from rtmelody.pairing.attempt import Rules
+from rtmelody.pairing.attempt import Rules, State
 from rtmelody.pairing.ear import Ear
 from rtmelody.pairing.melody import SLOT_S, Melody, Role, notes_of
 from rtmelody.pairing.party import Party
@@ -133,17 +133,39 @@ def test_a_slot_dropped_or_inserted_is_no_melody(networks, slots):
     assert not any(isinstance(one, Melody) and one.distance(BODY) <= 2 for one in found)
 
 
-@pytest.mark.parametrize("louder_db", [-10, -5, 0, 5, 10, 20])
-@pytest.mark.parametrize("role", Role)
-def test_a_second_melody_never_gets_its_own_way(networks, louder_db, role):
-    """Whole melodies, begun a little later: the genuine one is read, or none; the attacker's only where it drowns the other."""
+@pytest.mark.parametrize("louder_db", [-10, -6, -3, 0, 3])
+@pytest.mark.parametrize("later_s", [-0.3, -0.21, -0.04, 0.0, 0.04, 0.2, 0.3])
+def test_a_second_melody_does_not_get_its_own_way(networks, louder_db, later_s):
+    """Whole melodies, begun a little sooner or later: the genuine one is read, or none."""
     other = tuple((symbol + 3) % 8 for symbol in BODY)
-    over = synthesize(notes_of(role, other), RATE) * 10 ** (louder_db / 20)
-    sound = np.concatenate((said(), np.zeros(RATE // 5, np.float32)))
-    sound[RATE // 5 :] += over
-    found = listened(networks, 0.3 * sound)
-    melodies = [one for one in found if isinstance(one, Melody)]
-    assert louder_db >= 10 or not any(one.distance(other) <= 2 for one in melodies if one.role is Role.INITIATOR)
+    over = synthesize(notes_of(Role.INITIATOR, other), RATE) * 10 ** (louder_db / 20)
+    edge, shift = np.zeros(RATE // 2, np.float32), RATE // 2 + round(later_s * RATE)
+    sound = np.concatenate((edge, said(), edge))
+    sound[shift : shift + len(over)] += over
+    melodies = [one for one in listened(networks, 0.3 * sound) if isinstance(one, Melody)]
+    assert not any(one.distance(other) <= 2 for one in melodies)
+
+
+@pytest.mark.parametrize("own_db", [0, 26])
+@pytest.mark.parametrize("broken_off_s", [0.0, 0.7, 1.5, 2.2])
+@pytest.mark.parametrize("kind", [Session, SpokenSession])
+def test_who_breaks_off_is_heard_by_a_peer_that_hears_itself_better(networks, own_db, broken_off_s, kind):
+    """The initiator refuses while the responder plays the last melody, so much nearer to its own microphone."""
+    entropy = random.Random(6).randbytes  # noqa: S311 (the same melodies every time)
+    parties = {role: Party(kind(role, entropy), RATE, networks[role]) for role in Role}
+    played = []
+
+    def refuse(role, count):
+        if role is Role.RESPONDER and parties[role].attempt.state is State.R_PLAYING:
+            played.append(count)
+        if played and sum(played) >= broken_off_s * RATE:
+            parties[Role.INITIATOR].fail(PairingError("no"))
+        return np.zeros(count, np.float32)
+
+    meet(parties, RATE, Room(gain=0.5 * 10 ** (-own_db / 20), noise=refuse))
+    for party in parties.values():
+        with pytest.raises(PairingError):
+            party.result()
 
 
 def test_a_peer_that_dribbles_is_given_up(networks):

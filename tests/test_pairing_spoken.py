@@ -11,6 +11,7 @@ from rtmelody.errors import InterferenceError, MelodyError, MismatchError, Pairi
 from rtmelody.pairing.attempt import Alarm, Rules, State
 from rtmelody.pairing.frames import BYTES, PARITY, Frame, Kind, notes_in
 from rtmelody.pairing.melody import ALPHABET, CLOSE, LEAD_IN_NOTES, LOWEST_PITCH, Melody, Role, notes_of, symbol_of
+from rtmelody.pairing.party import SETTLING
 from rtmelody.pairing.spoken import SpokenSession
 
 frames = st.sampled_from(list(Kind)).flatmap(
@@ -73,7 +74,7 @@ def converse(room=lambda _role, notes: notes, rules=None, entropies=(os.urandom,
         queue += [(role, one) for one in own.played()]
         queue += [(role.other, one) for one in peer.heard(heard(room(role, output.notes)))]
     for session in sessions.values():
-        if session.state is State.R_SETTLING:
+        if session.state in SETTLING:
             session.quiet()
     return *sessions.values(), alarms
 
@@ -82,7 +83,7 @@ def test_honest_devices_share_a_key():
     one, other, alarms = converse()
     assert one.state is other.state is State.PAIRED
     assert one.result.session_key == other.result.session_key
-    assert one.result.sending_key == other.result.receiving_key
+    assert one.result.directions == other.result.directions[::-1]
     assert one.result.transcript_hash == other.result.transcript_hash
     assert not alarms
 

@@ -74,12 +74,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         def all_levels(trial: Callable, runs: int, what: str) -> dict[str, Any]:
             return {str(level): rate(partial(trial, level_db=level), runs, f"{what}, {level} dB") for level in LEVELS_DB}
 
-        tenth = max(1, options.runs // 5)
+        fifth, tenth = max(1, options.runs // 5), max(1, options.runs // 10)
         return {
             "about": describe(),
             "pairing": all_levels(partial(trials.pairing, kind=Session), options.runs, "With a channel"),
             "spoken": {
-                str(SPOKEN_DB): rate(partial(trials.pairing, level_db=SPOKEN_DB, kind=SpokenSession), tenth, "By sound alone")
+                str(SPOKEN_DB): rate(partial(trials.pairing, level_db=SPOKEN_DB, kind=SpokenSession), fifth, "By sound alone")
             },
             "one way": {name: all_levels(partial(trials.one_way, payload=name), tenth, name) for name in PAYLOADS},
             "overlay": {
@@ -166,7 +166,7 @@ def table(result: dict[str, Any]) -> str:
     words = (
         f"{runs} pairings at each level; ± is half the 95 % interval. The man in the middle against a string of 4 notes: "
         f"{short['successes']} of {short['runs']} ({low:.5f} … {high:.5f} at 99 %; theory {short['theory']:.5f}); against "
-        f"all 12: {full['successes']} of {full['runs']}. A false body played in time over a genuine one deceives one device in "
+        f"all 12: {full['successes']} of {full['runs']}. A false melody played over a genuine one deceives one device in "
         f"{overlaid}. "
         f"Measured at commit {result['about']['commit']} on {result['about']['date']}."
     )

@@ -32,6 +32,7 @@ LONGEST_RT60_S = 0.8
 GAIN = 0.5
 ROOMS, VOICES = 30, 30
 VOICES_BESIDE_DB = 20
+LATEST_S = 0.25
 SEED = 31
 FRAMES = {"128 bits": Kind.COMMITMENT, "256 bits": Kind.RESPONDER_KEY}
 
@@ -108,13 +109,16 @@ def one_way(run: int, level_db: float, payload: str) -> dict[str, Any]:
 
 
 def overlay(run: int, louder_db: float) -> dict[str, Any]:
-    """Whether a listening device accepts a body that an attacker plays, in time, over that of a genuine melody."""
+    """Whether a device accepts a false melody, or its body alone, played over a genuine one up to 0.25 s beside it."""
     place, networks = _place
     rng = np.random.default_rng((SEED, 3, run))
     genuine, false = (tuple(rng.integers(0, 8, Rules().notes).tolist()) for _ in range(2))
     over = synthesize(notes_of(Role.INITIATOR, false), RATE)
-    over[: round((LEAD_S + SLOT_S * LEAD_IN_NOTES) * RATE)] = 0.0
-    both = synthesize(notes_of(Role.INITIATOR, genuine), RATE) + over * 10 ** (louder_db / 20)
+    over[: round((LEAD_S + SLOT_S * LEAD_IN_NOTES) * RATE) * (run % 2)] = 0.0
+    edge = np.zeros(round(LATEST_S * RATE), np.float32)
+    both = np.concatenate((edge, synthesize(notes_of(Role.INITIATOR, genuine), RATE), edge))
+    begin = int(rng.integers(2 * len(edge)))
+    both[begin : begin + len(over)] += over * 10 ** (louder_db / 20)
     heard = list(Ear(RATE, networks[Role.RESPONDER], len(false)).push(through_air(rng, both, place, VOICES_BESIDE_DB)))
     return {"ok": _understood(heard, false, None), "seconds": len(both) / RATE, "errors": []}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rtmelody.cli.options import config_option, index_or_name, overridden, until_signal
-from rtmelody.errors import MelodyError, MismatchError, PairingError, ProtocolError, RtmelodyError
+from rtmelody.errors import PairingError, RtmelodyError
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 CALL_PATIENCE_S = 120.0
 KEY_MODE = 0o600  # for its owner alone
 DEMO_RATE, DEMO_NOISE = 44_100, 0.01
-SUSPICIOUS = (ProtocolError, MelodyError, MismatchError)  # each may have been somebody's guess
 
 Call = Callable[[threading.Event], "Channel"]
 
@@ -304,16 +303,14 @@ def meet(
         click.echo("Connected; now listen." if channel else "Now listen.", err=True)
         for stream in streams:
             stream.start()
-        result = pair(role, Audio(*streams), channel, network, stopping=stopping)
-        conversation = Conversation(channel, result) if channel else None
+        result = pair(role, Audio(*streams), channel, network, stopping=stopping, on_exposed=known.expect_failure)
+        conversation = Conversation(channel, result, stopping=stopping) if channel else None
         name, peer = known.remember(conversation.introduce(role, identity)) if conversation else (None, None)
-        known.count(failed=False)
+        known.succeeded()
         talk(Paired(result, name, peer), conversation)
         code = 0
     except RtmelodyError as error:
         code = error.exit_code
-        if isinstance(error, SUSPICIOUS):
-            known.count(failed=True)
         click.echo(f"rtmelody: {error}", err=True)
     finally:
         closed = [stream.stop() for stream in streams]

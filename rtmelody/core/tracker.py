@@ -135,7 +135,8 @@ class Tracker:
         self._unheard = 0 if heard and self._open(posterior) else self._unheard + 1
         onset = posterior.onset[self._note]
         self._armed = self._armed or bool(onset < self._thresholds.strike / 2)
-        struck = onset >= max(self._thresholds.strike, posterior.onset.max())  # the strike of one pitch shows in others too
+        # The strike of one pitch shows in others too.
+        struck = onset >= self._thresholds.strike and onset >= posterior.onset.max()
         self._peak = self._peak + 1 if struck else 0
 
     def _signal(self, posterior: Posterior, best: int) -> Signal:

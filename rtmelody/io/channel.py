@@ -13,6 +13,7 @@ from rtmelody.errors import PairingError
 CHUNK = 4_096
 DEFAULT_PORT = 47_600
 POLL_S = 0.05
+SEND_S = 10.0  # a peer that takes nothing for so long has gone
 
 
 class Channel(Protocol):
@@ -53,6 +54,7 @@ class Tcp(_Unread):
         """Talk through a connected socket."""
         super().__init__()
         self._socket = connection
+        self._socket.settimeout(SEND_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod

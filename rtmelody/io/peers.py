@@ -12,7 +12,7 @@ from rtmelody.io.files import make_folder, write_whole
 
 OWNER_ONLY = 0o600
 FAILURES, LOCKOUT_S = 3, 600.0
-NAME_DIGITS = 16  # of an identity, hexadecimal
+NAME_DIGITS = 32  # of an identity, hexadecimal: 128 bits, which nobody finds a second time
 
 
 class Peer(msgspec.Struct):
@@ -81,13 +81,22 @@ class Peers:
         """
         memory = self._read()
         left = memory.failed_at + LOCKOUT_S - time.time()
-        if memory.failures >= FAILURES and 0 < left <= LOCKOUT_S:
+        if memory.failures >= FAILURES and left > LOCKOUT_S:  # the clock was set back: the wait begins anew
+            memory.failed_at, left = time.time(), LOCKOUT_S
+            self._write(memory)
+        if memory.failures >= FAILURES and left > 0:
             raise LockedOutError(f"Pairing has failed {memory.failures} times in a row: wait {left / 60:.0f} minutes.")
 
-    def count(self, failed: bool) -> None:
-        """Note how an attempt ended."""
+    def expect_failure(self) -> None:
+        """Count an attempt as failed as soon as somebody may guess: what ends it then, a crash say, cannot undo that."""
         memory = self._read()
-        memory.failures, memory.failed_at = (memory.failures + 1, time.time()) if failed else (0, 0.0)
+        memory.failures, memory.failed_at = memory.failures + 1, time.time()
+        self._write(memory)
+
+    def succeeded(self) -> None:
+        """Begin to count anew."""
+        memory = self._read()
+        memory.failures, memory.failed_at = 0, 0.0
         self._write(memory)
 
     def _read(self) -> _Memory:

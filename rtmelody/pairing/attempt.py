@@ -17,6 +17,7 @@ from rtmelody.pairing import crypto
 from rtmelody.pairing.melody import COMB, SLOT_S, Melody, Role, alarm_notes, notes_of, symbols_of
 
 ANSWER_S = 6.0  # within this time a peer answers, beside the time that its melody takes
+ALARMS = 8  # in a row, 4 s: longer than the melody that the peer may be playing, and its wait for an alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +59,26 @@ class Alarm:
 Output = Send | Play | Alarm
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PairResult:
     """What a pairing hands out. Keys do not show in `repr`."""
 
     session_key: bytes = field(repr=False)
-    sending_key: bytes = field(repr=False)
-    receiving_key: bytes = field(repr=False)
+    directions: tuple[bytes, bytes] | None = field(repr=False)  # keys for sending and receiving, see `take_directions`
     peer_id: str  # of this session's public key, for humans to compare
     transcript_hash: bytes
     authentication_bits: float
     notes_wrong: int
+
+    def take_directions(self) -> tuple[bytes, bytes]:
+        """The keys for sending and receiving, once: a count of records must never begin anew under the same key.
+
+        Raises PairingError the second time.
+        """
+        taken, self.directions = self.directions, None
+        if taken is None:
+            raise PairingError("This pairing's channel is in use already: pair again for another.")
+        return taken
 
 
 class State(Enum):
@@ -93,6 +103,7 @@ class State(Enum):
     # Either way, the short melodies:
     I_PLAYING = auto()
     I_LISTENING = auto()
+    I_SETTLING = auto()
     R_LISTENING = auto()
     R_PLAYING = auto()
     R_SETTLING = auto()  # all is well, unless the peer, who may have heard something else, sounds the alarm now
@@ -120,6 +131,7 @@ class Attempt:
     def __init__(self, role: Role, state: State, entropy: Callable[[int], bytes], rules: Rules | None) -> None:
         self.role, self.state, self.rules = role, state, rules or Rules()
         self.result: PairResult | None = None
+        self.exposed = False  # whether an attacker may have had a guess: then a failure counts
         self.error: PairingError | None = None
         self._private: X25519PrivateKey | None = X25519PrivateKey.from_private_bytes(entropy(crypto.KEY_BYTES))
         self._public = crypto.public_bytes(self._private)
@@ -180,7 +192,7 @@ class Attempt:
         self.state, self.error = State.FAILED, error
         self._keys = self._private = None
         self._forget()
-        return [] if alone else [Alarm(alarm_notes())]
+        return [] if alone else [Alarm(ALARMS * alarm_notes())]
 
     def _forget(self) -> None:
         """Drop what other secrets there are."""
@@ -233,6 +245,7 @@ class Attempt:
         if self._private is None:
             raise ProtocolError("The attempt is over.")
         self._keys = crypto.agree(self._private, peer, transcript)
+        self.exposed = True
         self._peer, self._transcript = peer, transcript
 
     def _agreed(self) -> crypto.Keys:
@@ -254,12 +267,10 @@ class Attempt:
 
     def _result(self) -> PairResult:
         keys = self._agreed()
-        directions = (keys.to_responder, keys.to_initiator)
-        sending, receiving = directions if self.role is Role.INITIATOR else reversed(directions)
+        responder_first = (keys.to_responder, keys.to_initiator)
         return PairResult(
             session_key=keys.exporter,
-            sending_key=sending,
-            receiving_key=receiving,
+            directions=responder_first if self.role is Role.INITIATOR else responder_first[::-1],
             peer_id=crypto.transcript_hash([self._peer]).hex()[:16],
             transcript_hash=self._transcript,
             authentication_bits=-math.log2(self.rules.attack_probability),

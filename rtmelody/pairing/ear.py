@@ -35,6 +35,7 @@ TEMPI = np.linspace(-1, 1, 13)  # as parts of what is still open
 FIRST_LOOK, LONGER, FINER = 18, 4, 4  # slots that the first look at the tempo takes; each next one takes more, in finer steps
 CERTAIN = 1.5  # the top note's score must be so many times that of any other, or the slot is an erasure
 AUDIBLE = 0.05  # and at least this
+MOMENT_S, STRANGER, STRANGERS = 0.02, 0.5, 3  # a foreign note has such a share for so long, in so many slots: a second melody
 HUSH = 0.05  # a note's share is that in the alphabet's probability, voices or not, unless there is less than this of it
 
 FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)  # four notes each
@@ -103,13 +104,34 @@ class Ear:
 
     def _read(self, role: Role) -> Melody | Disturbance:
         """The melody whose lead-in begins at the oldest hop."""
-        slots = self._slot_scores(0, self._slots, self._tempo(role))
+        tempo = self._tempo(role)
+        slots = self._slot_scores(0, self._slots, tempo)
         close = slots[-len(CLOSE) :]
         if np.mean([scores[step] for scores, step in zip(close, CLOSE, strict=True)]) < DETECTED / 2:
             return Disturbance()
         if self._strengths[self._hops(1) : self._hops(self._slots - LEAD_IN_NOTES)].max() >= STRANGE:
             return Disturbance()
-        return Melody(role, tuple(_read_body(slots[LEAD_IN_NOTES : -len(CLOSE)], role.lead_in[-1])))
+        symbols = tuple(_read_body(slots[LEAD_IN_NOTES : -len(CLOSE)], role.lead_in[-1]))
+        return Disturbance() if self._strangers(role, symbols, tempo) >= STRANGERS else Melody(role, symbols)
+
+    def _strangers(self, role: Role, symbols: tuple[int | None, ...], tempo: float) -> int:
+        """Slots of the body in which, for a moment, a note is heard that is neither theirs nor their neighbours'.
+
+        So a second melody betrays itself, whichever of the two the network names for most of a slot.
+        """
+        steps = [None if symbol is None else 2 * symbol + comb_of(place) for place, symbol in enumerate(symbols)]
+        around = [role.lead_in[-1], *steps, CLOSE[0]]
+        length = max(1, round(MOMENT_S / self._hop_s))
+        moments = np.lib.stride_tricks.sliding_window_view(self._scores, length, axis=0).mean(axis=-1)
+        count = 0
+        for place in range(len(steps)):
+            begin = ((LEAD_IN_NOTES + place) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s
+            loudest = moments[round(begin) : round(begin + SLOT_S * tempo / self._hop_s) - length].max(axis=0)
+            for step in around[place : place + 3]:
+                if step is not None:
+                    loudest[max(0, step - 1) : step + 2] = 0.0
+            count += bool(loudest.max() >= STRANGER)
+        return count
 
     def _tempo(self, role: Role) -> float:
         """The tempo at which the melody is clearest: of its beginning first, then of more and more of it, ever finer."""

@@ -15,7 +15,10 @@ from rtmelody.pairing.attempt import Attempt, Output, PairResult, Play, Send, St
 from rtmelody.pairing.ear import Disturbance, Ear
 from rtmelody.pairing.tones import synthesize
 
-SETTLING_S = 1.1  # after its own melody: the peer recognizes it, sounds an alarm of half a second, and this ear hears that
+# After the last melody the peer recognizes it, sounds an alarm of half a second, and this ear hears that.
+SETTLING_S = 0.9  # from when the melody was heard
+UNHEARD_S = 1.6  # from when the own melody was handed to the loudspeaker, if it was not heard
+SETTLING = (State.I_SETTLING, State.R_SETTLING)
 
 Samples = NDArray[np.float32]
 
@@ -32,7 +35,8 @@ class Party:
         self._voice: Samples = np.zeros(0, np.float32)  # what is still to be played
         self._singing = False
         self._waited = 0  # samples since the state last changed, or the voice fell silent
-        self._silent = 0  # samples since the own melody ended
+        self._silent = 0  # samples since the own melody was handed out
+        self._hushed = 0  # samples since any melody ended in the ear
         self._do(attempt.start())
 
     @property
@@ -54,12 +58,14 @@ class Party:
         before = self.attempt.state
         if data:
             self._do(self.attempt.receive(data))
+        self._hushed += len(heard)
         for one in self._ear.push(heard):
+            self._hushed = 0
             self._do(self.attempt.disturbed() if isinstance(one, Disturbance) else self.attempt.heard(one))
         played = self._sing(len(heard))
         self._silent = 0 if len(self._voice) else self._silent + len(heard)
         self._waited = min(self._silent, self._waited + len(heard)) if self.attempt.state is before else 0
-        if self.attempt.state is State.R_SETTLING and self._silent > SETTLING_S * self._sample_rate:
+        if self.attempt.state in SETTLING and self._settled():
             self._do(self.attempt.quiet())
         if self._waited > self.attempt.patience_s * self._sample_rate:
             self._do(self.attempt.timed_out())
@@ -69,6 +75,11 @@ class Party:
     def fail(self, error: PairingError) -> None:
         """Break off for a reason that lies outside, and warn the peer; go on with `step` until `finished`."""
         self._do(self.attempt.fail(error))
+
+    def _settled(self) -> bool:
+        """Whether there has been time enough for an alarm, however slow the loudspeaker is."""
+        heard_last = self._hushed < self._silent
+        return min(self._hushed, self._silent) > (SETTLING_S if heard_last else UNHEARD_S) * self._sample_rate
 
     def _do(self, outputs: Iterable[Output]) -> None:
         """Carry out what the attempt wants; an alarm silences what is being played."""

@@ -15,7 +15,7 @@ from rtmelody.pairing.messages import NONCE_BYTES, Message, Parser, Type, check_
 OPENING_BYTES = 16
 ORDER = ((Role.INITIATOR, Type.HELLO), (Role.RESPONDER, Type.HELLO), (Role.INITIATOR, Type.COMMIT),
          (Role.RESPONDER, Type.REVEAL), (Role.INITIATOR, Type.OPEN))  # fmt: skip
-TALKED_OUT = (State.R_SETTLING, State.PAIRED)  # no message of the protocol comes any more
+TALKED_OUT = (State.I_SETTLING, State.R_SETTLING, State.PAIRED)  # no message of the protocol comes any more
 
 
 class Session(Attempt):
@@ -71,6 +71,7 @@ class Session(Attempt):
 
     def _reveal(self, payload: bytes) -> list[Output]:
         self._said[Role.INITIATOR, Type.COMMIT] = payload
+        self.exposed = True  # whoever gets this knows the melody
         return [self._say(Type.REVEAL, self._public + self._opening)]
 
     def _open(self, payload: bytes) -> list[Output]:
@@ -106,8 +107,9 @@ class Session(Attempt):
         (State.I_LISTENING, Sound.OWN): (State.I_LISTENING, Attempt.check_own),  # the room answers late
         (State.I_LISTENING, Type.CONFIRM): (State.I_LISTENING_CONFIRMED, _check_confirmation),
         (State.I_LISTENING, Sound.HEARD): (State.I_HEARD, _compare_and_confirm),
-        (State.I_LISTENING_CONFIRMED, Sound.HEARD): (State.PAIRED, _compare_and_confirm),
-        (State.I_HEARD, Type.CONFIRM): (State.PAIRED, _check_confirmation),
+        (State.I_LISTENING_CONFIRMED, Sound.HEARD): (State.I_SETTLING, _compare_and_confirm),
+        (State.I_HEARD, Type.CONFIRM): (State.I_SETTLING, _check_confirmation),
+        (State.I_SETTLING, Sound.QUIET): (State.PAIRED, Attempt.nothing),
         (State.R_GREETING, Type.HELLO): (State.R_GREETED, _greet),
         (State.R_GREETED, Type.COMMIT): (State.R_REVEALED, _reveal),
         (State.R_REVEALED, Type.OPEN): (State.R_LISTENING, _check_opening),

@@ -53,6 +53,7 @@ class SpokenSession(Attempt):
 
     def _take_commitment(self, melody: Melody) -> list[Output]:
         self._commitment = Frame.read(Kind.COMMITMENT, melody.symbols).data
+        self.exposed = True  # whoever hears the answer knows the melody
         return [self._say(Kind.RESPONDER_KEY, self._public)]
 
     def _take_key(self, melody: Melody) -> list[Output]:
@@ -77,7 +78,8 @@ class SpokenSession(Attempt):
         (State.I_PLAYING, Sound.OWN): (State.I_PLAYING, Attempt.check_own),
         (State.I_PLAYING, Sound.PLAYED): (State.I_LISTENING, Attempt.nothing),
         (State.I_LISTENING, Sound.OWN): (State.I_LISTENING, Attempt.check_own),  # the room answers late
-        (State.I_LISTENING, Sound.HEARD): (State.PAIRED, Attempt.compare),
+        (State.I_LISTENING, Sound.HEARD): (State.I_SETTLING, Attempt.compare),
+        (State.I_SETTLING, Sound.QUIET): (State.PAIRED, Attempt.nothing),
         (State.R_AWAITING_COMMITMENT, Sound.HEARD): (State.R_SAYING_KEY, _take_commitment),
         (State.R_SAYING_KEY, Sound.PLAYED): (State.R_AWAITING_KEY, Attempt.nothing),
         (State.R_AWAITING_KEY, Sound.HEARD): (State.R_LISTENING, _check_key),

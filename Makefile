@@ -23,7 +23,7 @@ bench: .venv/train-installed  ## rtmelody and its peers in one run (needs fluids
 
 .venv/demo-installed: EXTRAS := plot
 .venv/test-installed: EXTRAS := test
-.venv/train-installed: EXTRAS := train,plot
+.venv/train-installed: EXTRAS := pair,plot,train
 
 clean:
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,7 +17,8 @@ from rtmelody.events import Posterior
 from rtmelody.live import Playback, run, warm_up
 
 RATE = 48_000
-PACED_S = 20.0
+PACED_S = 10.0
+STRETCHES = 4
 
 
 def offline(samples: np.ndarray, rate: int) -> dict[str, float]:
@@ -32,8 +33,15 @@ def offline(samples: np.ndarray, rate: int) -> dict[str, float]:
 
 
 def paced() -> dict[str, dict[str, float]]:
-    """Share of a core (%) that one live stream takes: a hop at a time, asleep in between, so caches are as cold as live."""
-    return {runtime: _paced_one(Network(model_folder("melody"), runtime=runtime)) for runtime in _installed()}
+    """Share of a core (%) that one live stream takes: a hop at a time, asleep in between, so caches are as cold as live.
+
+    The calmest of some stretches counts: a shared machine's other tenants, not this program, make the others dearer.
+    """
+    stretches = {
+        runtime: [_paced_one(Network(model_folder("melody"), runtime=runtime)) for _ in range(STRETCHES)]
+        for runtime in _installed()
+    }
+    return {runtime: min(measured, key=lambda share: share["all"]) for runtime, measured in stretches.items()}
 
 
 def live(samples: np.ndarray, rate: int) -> float:

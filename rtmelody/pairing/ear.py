@@ -35,7 +35,11 @@ TEMPI = np.linspace(-1, 1, 13)  # as parts of what is still open
 FIRST_LOOK, LONGER, FINER = 18, 4, 4  # slots that the first look at the tempo takes; each next one takes more, in finer steps
 CERTAIN = 1.5  # the top note's score must be so many times that of any other, or the slot is an erasure
 AUDIBLE = 0.05  # and at least this
-MOMENT_S, STRANGER, STRANGERS = 0.02, 0.5, 3  # a foreign note has such a share for so long, in so many slots: a second melody
+MOMENT_S, STRANGER, STRANGERS = (
+    0.02,
+    0.5,
+    0.25,
+)  # a foreign note has such a share for so long, in so many of the slots: a second melody
 HUSH = 0.05  # a note's share is that in the alphabet's probability, voices or not, unless there is less than this of it
 
 FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)  # four notes each
@@ -112,7 +116,8 @@ class Ear:
         if self._strengths[self._hops(1) : self._hops(self._slots - LEAD_IN_NOTES)].max() >= STRANGE:
             return Disturbance()
         symbols = tuple(_read_body(slots[LEAD_IN_NOTES : -len(CLOSE)], role.lead_in[-1]))
-        return Disturbance() if self._strangers(role, symbols, tempo) >= STRANGERS else Melody(role, symbols)
+        second = self._strangers(role, symbols, tempo) >= STRANGERS * len(symbols)
+        return Disturbance() if second else Melody(role, symbols)
 
     def _strangers(self, role: Role, symbols: tuple[int | None, ...], tempo: float) -> int:
         """Slots of the body in which, for a moment, a note is heard that is neither theirs nor their neighbours'.

@@ -7,9 +7,10 @@ import sys
 from conftest import ROOT
 
 from benchmarks import report, run
+from benchmarks.pairing import report as pairing
 from benchmarks.report import BEGIN, END
 
-RESULT = report.load(report.newest())
+RESULT, PAIRING = report.load(report.newest()), pairing.load()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -31,6 +32,11 @@ def test_committed_result_holds_the_floors():
     assert RESULT["paced_percent_of_a_core"]["ai_edge_litert"]["all"] < 6  # the target is 5: 4.5 in a calmer hour
     assert RESULT["paced_percent_of_a_core"]["tflite_runtime"]["all"] < 8
     assert RESULT["help_s"] < 0.5
+
+
+def test_pairing_figures_are_those_of_the_result():
+    document = pairing.DOCUMENT.read_text(encoding="utf-8")
+    assert f"{BEGIN}\n{pairing.table(PAIRING)}{END}" in document
 
 
 def test_result_reports_every_peer():

@@ -2,7 +2,7 @@
 
 Rooms with RT60 up to 0.8 s, clocks up to 2 % apart, small loudspeakers (250 Hz to 8 kHz), voices at 20 to 0 dB below the music.
 Writes benchmarks/results/pairing.json, and draws docs/pairing.png and the table in docs/pairing.md from it. --runs 500 takes
-about an hour on two cores.
+half an hour on two cores.
 """
 
 import argparse
@@ -16,25 +16,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.progress import track
 from scipy.stats import binomtest
 
 from benchmarks import environments
 from benchmarks.__main__ import describe
-from benchmarks.pairing import trials
+from benchmarks.pairing import report, trials
 from benchmarks.pairing.attack import man_in_the_middle
-from benchmarks.report import BEGIN, END, RESULTS, ROOT
+from benchmarks.pairing.report import LEVELS_DB
+from benchmarks.report import ROOT
 from rtmelody.pairing.attempt import Rules
 from rtmelody.pairing.session import Session
 from rtmelody.pairing.spoken import SpokenSession
 
-RESULT = RESULTS / "pairing.json"
-DOCUMENT = ROOT / "docs" / "pairing.md"
 MODEM = Path(__file__).with_name("ggwave_modem.py")
 
-LEVELS_DB = (20, 10, 5, 0)
-TARGETS = {20: 0.999, 10: 0.99, 5: 0.97, 0: 0.9}
 SPOKEN_DB = 10
 OVERLAYS_DB = (-10, -5, 0, 3, 6, 10, 20)
 SHORT = Rules(notes=4, tolerance=1)
@@ -54,12 +50,9 @@ def main() -> None:
     parser.add_argument("--draw", action="store_true", help="measure nothing: draw the table and the plot again")
     options = parser.parse_args()
     if not options.draw:
-        RESULT.write_text(json.dumps(measure(options), indent=1) + "\n", encoding="utf-8")
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    document = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(f"{document.split(BEGIN)[0]}{BEGIN}\n{table(result)}{END}{document.split(END)[1]}", encoding="utf-8")
-    draw(result)
-    print(f"-> {RESULT.relative_to(ROOT)}, docs/pairing.md, docs/pairing.png")
+        report.RESULT.write_text(json.dumps(measure(options), indent=1) + "\n", encoding="utf-8")
+    report.write(report.load())
+    print(f"-> {report.RESULT.relative_to(ROOT)}, docs/pairing.md, docs/pairing.png")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -146,63 +139,6 @@ def summary(ended: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds": float(np.median([trial["seconds"] for trial in ended])),
         "errors": {name: errors.count(name) for name in sorted(set(errors))},
     }
-
-
-def table(result: dict[str, Any]) -> str:
-    """The figures in Markdown."""
-    pairing, attacks = result["pairing"], result["attack"]
-    lines = [
-        "| first try succeeds | " + " | ".join(f"voices at {level} dB" for level in LEVELS_DB) + " | seconds |",
-        "| --- " * (len(LEVELS_DB) + 2) + "|",
-        _row("over a data channel", pairing, "seconds"),
-        _row("by sound alone", result["spoken"], "seconds"),
-        *(_row(f"one way: {name}, rtmelody", rates, "seconds") for name, rates in result["one way"].items()),
-        *(_row(f"one way: {name}, ggwave", rates, "seconds") for name, rates in result["ggwave"].items() if name != "absent"),
-    ]
-    short, full = attacks["short"], attacks["full"]
-    low, high = short["interval_99"]
-    runs = pairing[str(LEVELS_DB[0])]["runs"]
-    overlaid = ", ".join(f"{100 * one['rate']:.0f} % at {int(level):+d} dB" for level, one in result["overlay"].items())
-    words = (
-        f"{runs} pairings at each level; ± is half the 95 % interval. The man in the middle against a string of 4 notes: "
-        f"{short['successes']} of {short['runs']} ({low:.5f} … {high:.5f} at 99 %; theory {short['theory']:.5f}); against "
-        f"all 12: {full['successes']} of {full['runs']}. A false melody played over a genuine one deceives one device in "
-        f"{overlaid}. "
-        f"Measured at commit {result['about']['commit']} on {result['about']['date']}."
-    )
-    return "\n".join((*lines, "", words, ""))
-
-
-def draw(result: dict[str, Any]) -> None:
-    """Success against noise."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    curves = {"pairing, first try": result["pairing"]}
-    curves |= {
-        f"one way, {name}: rtmelody" if name in trials.FRAMES else f"one way, {name}": rates
-        for name, rates in result["one way"].items()
-    }
-    curves |= {f"one way, {name}: ggwave": rates for name, rates in result["ggwave"].items() if name in trials.FRAMES}
-    for name, rates in curves.items():
-        style = "--" if "ggwave" in name else "-"
-        axes.plot(LEVELS_DB, [100 * rates[str(level)]["rate"] for level in LEVELS_DB], style, marker="o", label=name)
-    axes.plot(LEVELS_DB, [100 * TARGETS[level] for level in LEVELS_DB], "k:", label="pairing, what is aimed at")
-    axes.set(
-        xlabel="music above the voices [dB]", ylabel="succeeds [%]", xticks=LEVELS_DB, title="Pairing in rooms among voices"
-    )
-    axes.invert_xaxis()
-    axes.legend(fontsize="small")
-    figure.savefig(ROOT / "docs" / "pairing.png", dpi=110)
-
-
-def _row(name: str, rates: dict[str, Any], seconds: str) -> str:
-    cells = [f"{_percent(rates[str(level)])}" if str(level) in rates else "" for level in LEVELS_DB]
-    return f"| {name} | {' | '.join(cells)} | {np.median([rate[seconds] for rate in rates.values()]):.1f} |"
-
-
-def _percent(rate: dict[str, Any]) -> str:
-    low, high = rate["interval_95"]
-    return f"{100 * rate['rate']:.1f} % ± {50 * (high - low):.1f}"
 
 
 def _modem(python: Path, verb: str, arrays: Arrays) -> Arrays:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.pairing.trials import FRAMES
 from benchmarks.report import BEGIN, END, RESULTS, ROOT
 
 RESULT = RESULTS / "pairing.json"
 DOCUMENT = ROOT / "docs" / "pairing.md"
 PICTURE = ROOT / "docs" / "pairing.png"
 LEVELS_DB = (20, 10, 5, 0)
+LONGEST = "256 bits"
 TARGETS = {20: 0.999, 10: 0.99, 5: 0.97, 0: 0.9}
 
 
@@ -59,11 +59,8 @@ def draw(result: dict[str, Any]) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     curves = {"pairing, first try": result["pairing"]}
-    curves |= {
-        f"one way, {name}: rtmelody" if name in FRAMES else f"one way, {name}": rates
-        for name, rates in result["one way"].items()
-    }
-    curves |= {f"one way, {name}: ggwave": rates for name, rates in result["ggwave"].items() if name in FRAMES}
+    curves |= {f"{name}, one way": rates for name, rates in result["one way"].items()}
+    curves |= {f"{name}, one way, ggwave": rates for name, rates in result["ggwave"].items() if name.startswith(LONGEST)}
     for name, rates in curves.items():
         style = "--" if "ggwave" in name else "-"
         axes.plot(LEVELS_DB, [100 * rates[str(level)]["rate"] for level in LEVELS_DB], style, marker="o", label=name)

@@ -24,7 +24,7 @@ from rtmelody.pairing.session import Session
 from rtmelody.pairing.spoken import SpokenSession
 
 STANDARD_ERROR = 2
-LAST_WORDS_S = 1.0  # an alarm lasts this long, and must be heard
+LAST_WORDS_S = 1.0  # what the loudspeaker still holds of an alarm must be heard
 ANSWER_S = 30.0  # a peer that is paired answers within this time
 LARGEST_PAYLOAD = 1 << 20  # bytes; it is meant for addresses and passwords
 

@@ -138,7 +138,7 @@ def connect(address: tuple[str, int], **options: Any) -> None:
 @home_option
 def peers(home: Path, as_json: bool) -> None:
     """List the devices that were paired with this one."""
-    _require_cryptography()
+    require_cryptography()
     from datetime import UTC, datetime
 
     from rtmelody.io.peers import Peers
@@ -157,7 +157,7 @@ def peers(home: Path, as_json: bool) -> None:
 @home_option
 def forget(name: str, home: Path) -> None:
     """Remember the peer NAME (see `rtmelody pair peers`) no longer."""
-    _require_cryptography()
+    require_cryptography()
     from rtmelody.io.peers import Peers
 
     Peers(home).forget(name)
@@ -172,7 +172,7 @@ def forget(name: str, home: Path) -> None:
 @config_option
 def demo(output: Path, audio_only: bool, seed: int, config_file: Path | None) -> None:
     """Let two processes pair through a simulated room with noise, and draw what one of them heard (pair-demo.png)."""
-    _require_cryptography()
+    require_cryptography()
     import numpy as np
 
     from rtmelody.apart import PartyApart
@@ -226,7 +226,7 @@ def _pair(
     **options: Any,
 ) -> None:
     """Pair, then hand out the key; with `stdio`, what there is to say goes to standard error."""
-    _require_cryptography()
+    require_cryptography()
     from rtmelody.io.channel import Stdio
     from rtmelody.io.files import write_whole
     from rtmelody.pair import check_destination
@@ -283,7 +283,7 @@ def meet(
     config_file: Path | None,
 ) -> None:
     """Open sound and channel (none without `call`), pair, let the devices introduce themselves, and `talk`; then exit."""
-    _require_cryptography()
+    require_cryptography()
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
     from rtmelody.io.peers import Peers
@@ -333,7 +333,7 @@ def _streams(config: "Config", in_file: Path | None, out_file: Path | None, stop
     return RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping), loudspeaker
 
 
-def _require_cryptography() -> None:
+def require_cryptography() -> None:
     """Say what is missing before anything imports it.
 
     Raises PairingError.

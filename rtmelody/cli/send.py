@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.pair import Address, Paired, calling, meet, sound_options
+from rtmelody.cli.pair import Address, Paired, calling, meet, require_cryptography, sound_options
 from rtmelody.errors import PairingError
 
 if TYPE_CHECKING:
     from rtmelody.pair import Conversation
-
-LARGEST = 1 << 20
 
 
 @click.command()
@@ -24,10 +22,12 @@ def send(address: tuple[str, int], as_json: bool, **options: Any) -> None:
     rtmelody recv > password                      on the one device
     rtmelody send 192.168.0.7 < password          on the other, in the same room
     """  # noqa: D301 (click wants the character itself)
+    require_cryptography()
+    from rtmelody.pair import LARGEST_PAYLOAD
     from rtmelody.pairing.melody import Role
 
-    payload = sys.stdin.buffer.read(LARGEST + 1)
-    if len(payload) > LARGEST:
+    payload = sys.stdin.buffer.read(LARGEST_PAYLOAD + 1)
+    if len(payload) > LARGEST_PAYLOAD:
         raise PairingError("Standard input holds more than 1 MiB: send an address where the rest can be found.")
 
     def talk(paired: Paired, conversation: "Conversation | None") -> None:

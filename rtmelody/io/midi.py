@@ -56,7 +56,7 @@ class MidiSender:
         Raises MidiError if one of them cannot be.
         """
         self._ports = [MidiPort(settings), *(MidiPort(settings, name) for name in settings.also_to)]
-        self._waiting: queue.SimpleQueue[tuple[float, Event | None] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[float, Event] | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._serve, name="midi", daemon=True)
         self._thread.start()
@@ -69,10 +69,6 @@ class MidiSender:
     def send(self, event: Event, due: float = NOW) -> None:
         """Send a note event at a time of `time.monotonic`, in the order of the calls; at once if that is past."""
         self._waiting.put((due, event))
-
-    def panic(self) -> None:
-        """All notes and all sound off."""
-        self._waiting.put((NOW, None))
 
     def close(self) -> bool:
         """Silence everything and close; whether that came to an end."""
@@ -87,7 +83,7 @@ class MidiSender:
                 time.sleep(early)
             self._busy_since = time.monotonic()
             for port in self._ports:
-                port.send(event) if event else port.panic()
+                port.send(event)
             self._busy_since = None
         for port in self._ports:
             port.close()

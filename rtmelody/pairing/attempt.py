@@ -236,6 +236,18 @@ class Attempt:
         """Time has passed, that is all."""
         return []
 
+    # The short melodies are the same whatever carried the keys.
+    MELODIES: ClassVar[Table] = {
+        (State.I_PLAYING, Sound.OWN): (State.I_PLAYING, check_own),
+        (State.I_PLAYING, Sound.PLAYED): (State.I_LISTENING, nothing),
+        (State.I_LISTENING, Sound.OWN): (State.I_LISTENING, check_own),  # the room answers late
+        (State.I_SETTLING, Sound.QUIET): (State.PAIRED, nothing),
+        (State.R_LISTENING, Sound.HEARD): (State.R_PLAYING, compare_and_play),
+        (State.R_PLAYING, Sound.OWN): (State.R_PLAYING, check_own),
+        (State.R_SETTLING, Sound.OWN): (State.R_SETTLING, check_own),
+        (State.R_SETTLING, Sound.QUIET): (State.PAIRED, nothing),
+    }
+
     # What the actions are made of.
 
     def _agree(self, peer: bytes, transcript: bytes) -> None:

@@ -16,7 +16,6 @@ from rtmelody.errors import ProtocolError
 
 LABEL = b"rtmelody pairing 1"
 KEY_BYTES = 32
-HASH_BYTES = 32
 SPOKEN_COMMITMENT_BYTES = 16
 
 

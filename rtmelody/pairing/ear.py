@@ -35,11 +35,9 @@ TEMPI = np.linspace(-1, 1, 13)  # as parts of what is still open
 FIRST_LOOK, LONGER, FINER = 18, 4, 4  # slots that the first look at the tempo takes; each next one takes more, in finer steps
 CERTAIN = 1.5  # the top note's score must be so many times that of any other, or the slot is an erasure
 AUDIBLE = 0.05  # and at least this
-MOMENT_S, STRANGER, STRANGERS = (
-    0.02,
-    0.5,
-    0.25,
-)  # a foreign note has such a share for so long, in so many of the slots: a second melody
+MOMENT_S = 0.020  # for so long a foreign note…
+STRANGER = 0.5  # … has this share of it all…
+STRANGERS = 0.25  # … in so many of a body's slots: a second melody
 HUSH = 0.05  # a note's share is that in the alphabet's probability, voices or not, unless there is less than this of it
 
 FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)  # four notes each

@@ -100,26 +100,19 @@ class Session(Attempt):
         return []
 
     TRANSITIONS: ClassVar[Table] = {
+        **Attempt.MELODIES,
         (State.I_GREETING, Type.HELLO): (State.I_COMMITTED, _commit),
         (State.I_COMMITTED, Type.REVEAL): (State.I_PLAYING, _open),
-        (State.I_PLAYING, Sound.OWN): (State.I_PLAYING, Attempt.check_own),
-        (State.I_PLAYING, Sound.PLAYED): (State.I_LISTENING, Attempt.nothing),
-        (State.I_LISTENING, Sound.OWN): (State.I_LISTENING, Attempt.check_own),  # the room answers late
         (State.I_LISTENING, Type.CONFIRM): (State.I_LISTENING_CONFIRMED, _check_confirmation),
         (State.I_LISTENING, Sound.HEARD): (State.I_HEARD, _compare_and_confirm),
         (State.I_LISTENING_CONFIRMED, Sound.HEARD): (State.I_SETTLING, _compare_and_confirm),
         (State.I_HEARD, Type.CONFIRM): (State.I_SETTLING, _check_confirmation),
-        (State.I_SETTLING, Sound.QUIET): (State.PAIRED, Attempt.nothing),
         (State.R_GREETING, Type.HELLO): (State.R_GREETED, _greet),
         (State.R_GREETED, Type.COMMIT): (State.R_REVEALED, _reveal),
         (State.R_REVEALED, Type.OPEN): (State.R_LISTENING, _check_opening),
-        (State.R_LISTENING, Sound.HEARD): (State.R_PLAYING, Attempt.compare_and_play),
-        (State.R_PLAYING, Sound.OWN): (State.R_PLAYING, Attempt.check_own),
         (State.R_PLAYING, Sound.PLAYED): (State.R_PLAYED, _confirm),
         (State.R_PLAYED, Sound.OWN): (State.R_PLAYED, Attempt.check_own),
         (State.R_PLAYED, Type.CONFIRM): (State.R_SETTLING, _check_confirmation),
-        (State.R_SETTLING, Sound.OWN): (State.R_SETTLING, Attempt.check_own),
-        (State.R_SETTLING, Sound.QUIET): (State.PAIRED, Attempt.nothing),
     }
 
     # What the actions are made of.

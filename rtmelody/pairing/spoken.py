@@ -72,22 +72,15 @@ class SpokenSession(Attempt):
         return [self._play(PAUSE_S)]
 
     TRANSITIONS: ClassVar[Table] = {
+        **Attempt.MELODIES,
         (State.I_SAYING_COMMITMENT, Sound.PLAYED): (State.I_AWAITING_KEY, Attempt.nothing),
         (State.I_AWAITING_KEY, Sound.HEARD): (State.I_SAYING_KEY, _take_key),
         (State.I_SAYING_KEY, Sound.PLAYED): (State.I_PLAYING, _play_after_pause),
-        (State.I_PLAYING, Sound.OWN): (State.I_PLAYING, Attempt.check_own),
-        (State.I_PLAYING, Sound.PLAYED): (State.I_LISTENING, Attempt.nothing),
-        (State.I_LISTENING, Sound.OWN): (State.I_LISTENING, Attempt.check_own),  # the room answers late
         (State.I_LISTENING, Sound.HEARD): (State.I_SETTLING, Attempt.compare),
-        (State.I_SETTLING, Sound.QUIET): (State.PAIRED, Attempt.nothing),
         (State.R_AWAITING_COMMITMENT, Sound.HEARD): (State.R_SAYING_KEY, _take_commitment),
         (State.R_SAYING_KEY, Sound.PLAYED): (State.R_AWAITING_KEY, Attempt.nothing),
         (State.R_AWAITING_KEY, Sound.HEARD): (State.R_LISTENING, _check_key),
-        (State.R_LISTENING, Sound.HEARD): (State.R_PLAYING, Attempt.compare_and_play),
-        (State.R_PLAYING, Sound.OWN): (State.R_PLAYING, Attempt.check_own),
         (State.R_PLAYING, Sound.PLAYED): (State.R_SETTLING, Attempt.nothing),
-        (State.R_SETTLING, Sound.OWN): (State.R_SETTLING, Attempt.check_own),
-        (State.R_SETTLING, Sound.QUIET): (State.PAIRED, Attempt.nothing),
     }
 
     def _say(self, kind: Kind, data: bytes) -> Play:

@@ -145,7 +145,7 @@ def _loudness(samples: Samples) -> float:
 
 def _understood(heard: list[Any], symbols: tuple[int, ...], frame: Frame | None) -> bool:
     melodies = [one for one in heard if isinstance(one, Melody)]
-    if len(heard) != 1 or not melodies or melodies[0].role is not Role.INITIATOR:
+    if len(heard) != 1 or not melodies or melodies[0].role is not Role.INITIATOR or melodies[0].contested:
         return False
     if frame is None:
         return melodies[0].distance(symbols) <= Rules().tolerance

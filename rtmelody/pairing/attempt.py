@@ -166,6 +166,8 @@ class Attempt:
 
     def heard(self, melody: Melody) -> list[Output]:
         """A melody was recognized: the peer's, or the own one while it plays."""
+        if melody.contested and melody.role is not self.role:  # the own one proves nothing, so that nothing is lost with it
+            return self.disturbed()
         return self._advance(Sound.OWN if melody.role is self.role else Sound.HEARD, melody)
 
     def played(self) -> list[Output]:

@@ -37,11 +37,17 @@ CERTAIN = 1.5  # the top note's score must be so many times that of any other, o
 AUDIBLE = 0.05  # and at least this
 MOMENT_S = 0.020  # for so long a foreign note…
 STRANGER = 0.5  # … has this share of it all…
-STRANGERS = 0.25  # … in so many of a body's slots: a second melody
+STRANGERS = 1 / 3  # … in so many of a body's slots: a second melody
 HUSH = 0.05  # a note's share is that in the alphabet's probability, voices or not, unless there is less than this of it
 
 FORMS = (Role.INITIATOR.lead_in, Role.RESPONDER.lead_in, ALARM)  # four notes each
 ALARM_FORM = 2
+# A clock that is 2 % slow or fast plays a third of a semitone flat or sharp, and a short tone in a room may pass for its
+# neighbour: so each note of a melody may stand for itself alone, or with what is heard a semitone below, or above, the same
+# for all notes. Within a body, where combs alternate, only notes alone can be told from it.
+TUNINGS = np.array((1.0, 0.7, 0.7))  # how much a fit counts: two notes together gather more of any noise
+ALONE = 0
+ITSELF = 3  # and is at most so many times that of the notes alone: a melody a semitone off is none
 
 Scores = NDArray[np.float64]
 
@@ -72,21 +78,21 @@ class Ear:
         self._notes = notes
         self._slots = LEAD_IN_NOTES + (notes or 0) + len(CLOSE)
         # A melody is looked for at the oldest hop that is kept: by then all of it has been heard, however slow.
-        self._scores = np.zeros((self._hops(self._slots * SLOWEST + 0.1), ALPHABET))
-        self._strengths = np.zeros((len(self._scores), len(FORMS)))  # how well each form fits where it would begin
-        self._fresh = len(self._scores) - self._hops(LEAD_IN_NOTES) - 3
+        hops = self._hops(self._slots * SLOWEST + 0.1)
+        self._shares = np.zeros((len(TUNINGS), hops, ALPHABET))
+        self._strengths = np.zeros((hops, len(TUNINGS), len(FORMS)))  # how well each form fits where it would begin
+        self._fresh = hops - self._hops(LEAD_IN_NOTES) - 3
         self._deaf = self._alarmed = 0  # hops: a melody, and an alarm, is reported once
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[Melody | Disturbance]:
         """Take mono samples; what they complete."""
         for features in self._framing.push(samples).features:
             classes, _ = self._network.step(features)
-            self._scores[:-1], self._strengths[:-1] = self._scores[1:], self._strengths[1:]
-            heard = classes[self._first : self._first + ALPHABET]
-            self._scores[-1] = heard / (heard.sum() + HUSH)
+            self._shares[:, :-1], self._strengths[:-1] = self._shares[:, 1:], self._strengths[1:]
+            self._shares[:, -1] = _shares(classes[self._first - 1 : self._first + ALPHABET + 1])
             self._strengths[self._fresh] = self._matches(self._fresh)
             self._deaf, self._alarmed = max(0, self._deaf - 1), max(0, self._alarmed - 1)
-            if self._strengths[self._fresh, ALARM_FORM] >= DETECTED and not self._alarmed:  # at once, whatever else is heard
+            if self._strengths[self._fresh, ALONE, ALARM_FORM] >= DETECTED and not self._alarmed:  # whatever else is heard
                 self._alarmed = self._hops(len(ALARM))
                 yield Disturbance()
             elif self._notes and not self._deaf:
@@ -94,30 +100,30 @@ class Ear:
 
     def _look(self) -> Iterator[Melody | Disturbance]:
         """The melody that begins at the oldest hop, if a lead-in fits better there than a little later."""
-        strengths = self._strengths[: self._hops(1), :ALARM_FORM]
-        form = int(strengths[0].argmax())
-        if strengths[0, form] >= DETECTED and strengths[0, form] == strengths[:, form].max():
+        strengths = self._strengths[: self._hops(1), :, :ALARM_FORM]
+        strongest = strengths[0].max()
+        if strongest >= DETECTED and strongest == strengths.max():
             self._deaf = self._hops(self._slots - 1)
-            yield self._read(Role(FORMS[form]))
+            tuning, form = np.argwhere(strengths[0] == strongest)[0]
+            yield self._read(Role(FORMS[form]), self._shares[tuning])
 
     def _hops(self, slots: float) -> int:
         """Length of so many slots."""
         return round(slots * SLOT_S / self._hop_s)
 
-    def _read(self, role: Role) -> Melody | Disturbance:
-        """The melody whose lead-in begins at the oldest hop."""
-        tempo = self._tempo(role)
-        slots = self._slot_scores(0, self._slots, tempo)
+    def _read(self, role: Role, shares: Scores) -> Melody | Disturbance:
+        """The melody whose lead-in begins at the oldest hop, from the shares in its tuning."""
+        tempo = self._tempo(role, shares)
+        slots = self._slot_shares(shares, self._slots, tempo)
         close = slots[-len(CLOSE) :]
         if np.mean([scores[step] for scores, step in zip(close, CLOSE, strict=True)]) < DETECTED / 2:
             return Disturbance()
-        if self._strengths[self._hops(1) : self._hops(self._slots - LEAD_IN_NOTES)].max() >= STRANGE:
+        if self._strengths[self._hops(1) : self._hops(self._slots - LEAD_IN_NOTES), ALONE].max() >= STRANGE:
             return Disturbance()
         symbols = tuple(_read_body(slots[LEAD_IN_NOTES : -len(CLOSE)], role.lead_in[-1]))
-        second = self._strangers(role, symbols, tempo) >= STRANGERS * len(symbols)
-        return Disturbance() if second else Melody(role, symbols)
+        return Melody(role, symbols, contested=self._strangers(role, symbols, shares, tempo) >= STRANGERS * len(symbols))
 
-    def _strangers(self, role: Role, symbols: tuple[int | None, ...], tempo: float) -> int:
+    def _strangers(self, role: Role, symbols: tuple[int | None, ...], shares: Scores, tempo: float) -> int:
         """Slots of the body in which, for a moment, a note is heard that is neither theirs nor their neighbours'.
 
         So a second melody betrays itself, whichever of the two the network names for most of a slot.
@@ -125,7 +131,7 @@ class Ear:
         steps = [None if symbol is None else 2 * symbol + comb_of(place) for place, symbol in enumerate(symbols)]
         around = [role.lead_in[-1], *steps, CLOSE[0]]
         length = max(1, round(MOMENT_S / self._hop_s))
-        moments = np.lib.stride_tricks.sliding_window_view(self._scores, length, axis=0).mean(axis=-1)
+        moments = np.lib.stride_tricks.sliding_window_view(shares, length, axis=0).mean(axis=-1)
         count = 0
         for place in range(len(steps)):
             begin = ((LEAD_IN_NOTES + place) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s
@@ -136,39 +142,50 @@ class Ear:
             count += bool(loudest.max() >= STRANGER)
         return count
 
-    def _tempo(self, role: Role) -> float:
+    def _tempo(self, role: Role, shares: Scores) -> float:
         """The tempo at which the melody is clearest: of its beginning first, then of more and more of it, ever finer."""
         tempo, open_to, count = 1.0, SLOWEST - 1.0, FIRST_LOOK
         while True:
-            tempo = max(tempo + open_to * TEMPI, key=lambda tempo: self._clarity(role, tempo, min(count, self._slots)))
+            considered = shares, min(count, self._slots)
+            tempo = max(tempo + open_to * TEMPI, key=lambda tempo: self._clarity(role, *considered, tempo))
             if count >= self._slots:
                 return float(tempo)
             open_to, count = open_to / FINER, count * LONGER
 
-    def _clarity(self, role: Role, tempo: float, count: int) -> float:
+    def _clarity(self, role: Role, shares: Scores, count: int, tempo: float) -> float:
         """How well lead-in, combs and close fit in the first slots at a tempo."""
         combs = (comb_of(place) for place in range(self._slots - LEAD_IN_NOTES - len(CLOSE)))
         form = [*role.lead_in, *(slice(comb, None, 2) for comb in combs), *CLOSE]
-        slots = self._slot_scores(0, count, tempo)
-        return float(sum(scores[part].max() for scores, part in zip(slots, form[:count], strict=True)))
+        slots = self._slot_shares(shares, count, tempo)
+        return float(sum(slot[part].max() for slot, part in zip(slots, form[:count], strict=True)))
 
     def _matches(self, start: int) -> Scores:
-        """How well each form fits a row of notes that begins at a hop.
+        """How well each form [TUNINGS, FORMS] fits a row of notes that begins at a hop.
 
-        That is the mean score of the weaker half of its notes, since every other one may occur in a body too.
+        That is the mean share of the weaker half of its notes, since every other one may occur in a body too.
         """
-        slots = self._slot_scores(start, LEAD_IN_NOTES, 1.0)
-        fits: Scores = np.sort(slots[np.arange(LEAD_IN_NOTES), FORMS])[:, : LEAD_IN_NOTES // 2].mean(axis=1)
+        slots = self._slot_shares(self._shares[:, start:], LEAD_IN_NOTES, 1.0)
+        notes = np.sort(slots[:, np.arange(LEAD_IN_NOTES), FORMS])
+        weaker = notes[..., : LEAD_IN_NOTES // 2].mean(axis=-1)
+        fits: Scores = np.minimum(weaker * TUNINGS[:, None], ITSELF * weaker[ALONE])
         return fits
 
-    def _slot_scores(self, start: int, count: int, tempo: float) -> Scores:
-        """Mean shares [count, ALPHABET] while each slot's tone is heard."""
-        begin = start + (np.arange(count) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s
+    def _slot_shares(self, shares: Scores, count: int, tempo: float) -> Scores:
+        """Mean shares [..., count, ALPHABET] while each slot's tone is heard; the first slot begins at the first hop."""
+        begin = (np.arange(count) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s
         end = begin + (TONE_S * tempo - FIRST_SIGN_S + LAST_SIGN_S) / self._hop_s
         first, last = np.rint(begin).astype(int), np.rint(end).astype(int)
-        summed = np.concatenate((np.zeros((1, ALPHABET)), np.cumsum(self._scores[start : last[-1]], axis=0)))
-        means: Scores = (summed[last - start] - summed[first - start]) / (last - first)[:, None]
+        summed = np.zeros((*shares.shape[:-2], last[-1] + 1, ALPHABET))
+        np.cumsum(shares[..., : last[-1], :], axis=-2, out=summed[..., 1:, :])
+        means: Scores = (summed[..., last, :] - summed[..., first, :]) / (last - first)[:, None]
         return means
+
+
+def _shares(classes: NDArray[np.float32]) -> Scores:
+    """Shares [TUNINGS, ALPHABET] of the probabilities [ALPHABET + 2] of the alphabet and a semitone around it."""
+    shares = classes / (classes.sum() + HUSH)
+    alone = shares[1:-1]
+    return np.stack((alone, alone + shares[:-2], alone + shares[2:]))
 
 
 def _read_body(slots: Scores, ringing: int) -> Iterator[int | None]:

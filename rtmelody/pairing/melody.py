@@ -43,10 +43,14 @@ ALARM = (0, 14, 0, 14)  # as unlike music as can be: leaps within a comb
 
 @dataclass(frozen=True, slots=True)
 class Melody:
-    """One framed melody: who plays it, and the symbols (0…7) of its body; None is an erasure, a note that was not heard."""
+    """One framed melody: who plays it, and the symbols (0…7) of its body; None is an erasure, a note that was not heard.
+
+    `contested`: so many foreign notes sounded between its own that there may have been a second one.
+    """
 
     role: Role
     symbols: tuple[int | None, ...]
+    contested: bool = False
 
     def distance(self, truth: Sequence[int]) -> int:
         """Notes that are wrong or missing.

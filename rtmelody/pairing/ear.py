@@ -32,7 +32,7 @@ DETECTED = 0.35  # mean share of the weaker half of a lead-in's or an alarm's no
 STRANGE = 0.5  # the same of another lead-in within a melody: two devices play at once
 SLOWEST = 1.03  # the peer's clock against ours, and as much faster
 TEMPI = np.linspace(-1, 1, 13)  # as parts of what is still open
-FIRST_LOOK, LONGER, FINER = 18, 4, 4  # slots that the first look at the tempo takes; each next one takes more, in finer steps
+FIRST_LOOK, LONGER = 18, 2  # slots that the first look at the tempo takes, and how much more, in finer steps, each next one
 CERTAIN = 1.5  # the top note's score must be so many times that of any other, or the slot is an erasure
 AUDIBLE = 0.05  # and at least this
 MOMENT_S = 0.020  # for so long a foreign note…
@@ -90,7 +90,7 @@ class Ear:
             classes, _ = self._network.step(features)
             self._shares[:, :-1], self._strengths[:-1] = self._shares[:, 1:], self._strengths[1:]
             self._shares[:, -1] = _shares(classes[self._first - 1 : self._first + ALPHABET + 1])
-            self._strengths[self._fresh] = self._matches(self._fresh)
+            self._strengths[self._fresh] = self._matches(self._shares[:, self._fresh :])
             self._deaf, self._alarmed = max(0, self._deaf - 1), max(0, self._alarmed - 1)
             if self._strengths[self._fresh, ALONE, ALARM_FORM] >= DETECTED and not self._alarmed:  # whatever else is heard
                 self._alarmed = self._hops(len(ALARM))
@@ -118,29 +118,37 @@ class Ear:
         close = slots[-len(CLOSE) :]
         if np.mean([scores[step] for scores, step in zip(close, CLOSE, strict=True)]) < DETECTED / 2:
             return Disturbance()
-        if self._strengths[self._hops(1) : self._hops(self._slots - LEAD_IN_NOTES), ALONE].max() >= STRANGE:
-            return Disturbance()
         symbols = tuple(_read_body(slots[LEAD_IN_NOTES : -len(CLOSE)], role.lead_in[-1]))
-        return Melody(role, symbols, contested=self._strangers(role, symbols, shares, tempo) >= STRANGERS * len(symbols))
+        rest = self._without(role, symbols, shares, tempo)
+        starts = range(self._hops(1), self._hops(self._slots - LEAD_IN_NOTES))
+        if max(self._matches(rest[None, start:]).max() for start in starts) >= STRANGE:
+            return Disturbance()
+        return Melody(role, symbols, contested=self._strangers(rest, tempo) >= STRANGERS * len(symbols))
 
-    def _strangers(self, role: Role, symbols: tuple[int | None, ...], shares: Scores, tempo: float) -> int:
-        """Slots of the body in which, for a moment, a note is heard that is neither theirs nor their neighbours'.
+    def _without(self, role: Role, symbols: tuple[int | None, ...], shares: Scores, tempo: float) -> Scores:
+        """The shares that the melody's own notes, and their neighbours in time and pitch, do not explain."""
+        rest = shares.copy()
+        steps = [None if symbol is None else 2 * symbol + comb_of(place) for place, symbol in enumerate(symbols)]
+        notes = [*role.lead_in, *steps, *CLOSE]
+        for place in range(len(notes)):
+            begin = round((place * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s)
+            end = round(((place + 1) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s)
+            for step in notes[max(0, place - 1) : place + 2]:
+                if step is not None:
+                    rest[begin:end, max(0, step - 1) : step + 2] = 0.0
+        return rest
+
+    def _strangers(self, rest: Scores, tempo: float) -> int:
+        """Slots of the body in which, for a moment, a note is heard that is not the melody's.
 
         So a second melody betrays itself, whichever of the two the network names for most of a slot.
         """
-        steps = [None if symbol is None else 2 * symbol + comb_of(place) for place, symbol in enumerate(symbols)]
-        around = [role.lead_in[-1], *steps, CLOSE[0]]
         length = max(1, round(MOMENT_S / self._hop_s))
-        moments = np.lib.stride_tricks.sliding_window_view(shares, length, axis=0).mean(axis=-1)
-        count = 0
-        for place in range(len(steps)):
-            begin = ((LEAD_IN_NOTES + place) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s
-            loudest = moments[round(begin) : round(begin + SLOT_S * tempo / self._hop_s) - length].max(axis=0)
-            for step in around[place : place + 3]:
-                if step is not None:
-                    loudest[max(0, step - 1) : step + 2] = 0.0
-            count += bool(loudest.max() >= STRANGER)
-        return count
+        loudest = np.lib.stride_tricks.sliding_window_view(rest, length, axis=0).mean(axis=-1).max(axis=-1)
+        begin = ((np.arange(LEAD_IN_NOTES, self._slots - len(CLOSE))) * SLOT_S * tempo + FIRST_SIGN_S) / self._hop_s
+        end = begin + SLOT_S * tempo / self._hop_s - length
+        bounds = zip(np.rint(begin).astype(int), np.rint(end).astype(int), strict=True)
+        return sum(bool(loudest[first:last].max() >= STRANGER) for first, last in bounds)
 
     def _tempo(self, role: Role, shares: Scores) -> float:
         """The tempo at which the melody is clearest: of its beginning first, then of more and more of it, ever finer."""
@@ -150,7 +158,7 @@ class Ear:
             tempo = max(tempo + open_to * TEMPI, key=lambda tempo: self._clarity(role, *considered, tempo))
             if count >= self._slots:
                 return float(tempo)
-            open_to, count = open_to / FINER, count * LONGER
+            open_to, count = open_to / LONGER, count * LONGER
 
     def _clarity(self, role: Role, shares: Scores, count: int, tempo: float) -> float:
         """How well lead-in, combs and close fit in the first slots at a tempo."""
@@ -159,12 +167,12 @@ class Ear:
         slots = self._slot_shares(shares, count, tempo)
         return float(sum(slot[part].max() for slot, part in zip(slots, form[:count], strict=True)))
 
-    def _matches(self, start: int) -> Scores:
-        """How well each form [TUNINGS, FORMS] fits a row of notes that begins at a hop.
+    def _matches(self, shares: Scores) -> Scores:
+        """How well each form [TUNINGS, FORMS] fits the notes with which the shares begin; of one tuning, only the first counts.
 
         That is the mean share of the weaker half of its notes, since every other one may occur in a body too.
         """
-        slots = self._slot_shares(self._shares[:, start:], LEAD_IN_NOTES, 1.0)
+        slots = self._slot_shares(shares, LEAD_IN_NOTES, 1.0)
         notes = np.sort(slots[:, np.arange(LEAD_IN_NOTES), FORMS])
         weaker = notes[..., : LEAD_IN_NOTES // 2].mean(axis=-1)
         fits: Scores = np.minimum(weaker * TUNINGS[:, None], ITSELF * weaker[ALONE])

@@ -14,7 +14,7 @@ from rtmelody.pairing.frames import Frame, Kind, notes_in
 from rtmelody.pairing.melody import Melody, Role, notes_of
 
 START_S = 120.0  # the responder waits so long for somebody to begin
-PAUSE_S = 0.6  # between two melodies of one device: the other must have recognized the first
+PAUSE_S = 1.2  # between two melodies of one device: the other, whose clock may be slow, must have recognized the first
 
 EXPECTED = {
     State.R_AWAITING_COMMITMENT: Kind.COMMITMENT,

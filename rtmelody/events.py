@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,6 +53,36 @@ class NoteOff:
 
 
 Event = NoteOn | NoteOff
+
+
+class ToldOn(msgspec.Struct, frozen=True, tag_field="event", tag="on"):
+    """A NoteOn for those who know no samples: times in seconds of the session."""
+
+    at: float
+    midi: int
+    velocity: int
+    onset: float
+    confidence: float
+    cents: float
+
+
+class ToldOff(msgspec.Struct, frozen=True, tag_field="event", tag="off"):
+    """Likewise a NoteOff."""
+
+    at: float
+    midi: int
+
+
+Told = ToldOn | ToldOff
+
+
+def told(event: Event, sample_rate: float, since_s: float = 0.0) -> Told:
+    """An event of a stream that began `since_s` seconds into the session, rounded to what the numbers are worth."""
+    at = round(since_s + seconds(event.at, sample_rate), 4)
+    if isinstance(event, NoteOff):
+        return ToldOff(at, event.pitch)
+    onset = round(since_s + seconds(event.onset, sample_rate), 4)
+    return ToldOn(at, event.pitch, event.velocity, onset, round(event.confidence, 3), round(event.cents, 1))
 
 
 def began(event: Event) -> int:

@@ -16,6 +16,9 @@ from rtmelody.events import Event
 
 POLL_S = 0.002  # the callback may not wake anybody (that would lock), so the reader looks
 PATIENCE_S = 3.0  # a device that starts may take a second
+FALTERING_S = 0.8  # one that runs sends a block every few milliseconds
+SUSPENDED_S = 0.8  # this process looks every few milliseconds; what waits after such a pause is of the past
+MUTE_S = 1.0  # no converter is so quiet that it sends zeros for so long
 DRIFT = 3e-4  # by which two clocks may differ, and more
 
 
@@ -106,6 +109,33 @@ class StreamClock:
         return self._began + sample / self._rate
 
 
+class Watch:
+    """Notices that a source has died, though it does not say so, or that this process was suspended meanwhile."""
+
+    def __init__(self, now: float) -> None:
+        """Watch a source that is started now (`time.monotonic`, like all times here)."""
+        self._looked_at = self._heard_at = self._sounded_at = now
+        self._begun = self._sounded = False
+
+    def observe(self, samples: NDArray[np.float32], now: float) -> None:
+        """What the source has sent since the last look, which may be nothing.
+
+        Raises AudioDeviceError if it has faltered.
+        """
+        paused, self._looked_at = now - self._looked_at, now
+        if self._begun and paused > SUSPENDED_S:
+            raise AudioDeviceError(f"Listening was suspended for {paused:.1f} s.")
+        if len(samples):
+            self._begun, self._heard_at = True, now
+            if samples.any():
+                self._sounded, self._sounded_at = True, now
+        patience_s = FALTERING_S if self._begun else PATIENCE_S
+        if now - self._heard_at > patience_s:
+            raise AudioDeviceError(f"The audio input has sent nothing for {patience_s:g} s: is it still connected?")
+        if self._sounded and now - self._sounded_at > MUTE_S:
+            raise AudioDeviceError(f"The audio input has sent nothing but zeros for {MUTE_S:g} s: is it muted or gone?")
+
+
 def run(
     source: Source,
     recognizer: Recognizer,
@@ -113,33 +143,35 @@ def run(
     on_status: Callable[[Status], None] = lambda _status: None,
     stopping: threading.Event | None = None,
     clock: StreamClock | None = None,
+    on_samples: Callable[[NDArray[np.float32]], None] = lambda _samples: None,
+    watched: bool = False,
 ) -> Status:
     """Recognize a source until it is finished or `stopping` is set; whatever happens, every note is ended.
 
-    `on_event` gets the events in order, `on_status` the state every few milliseconds, both from this thread; a `clock` is kept
-    in step with the stream. The source is the caller's to stop. Raises AudioDeviceError if a running source falls silent
-    without being finished.
+    `on_samples` gets what was heard, `on_event` the events in order, `on_status` the state every few milliseconds, all from
+    this thread; a `clock` is kept in step with the stream. The source is the caller's to stop. With `watched`, raises
+    AudioDeviceError if a running source falters without being finished.
     """
     stopping = stopping or threading.Event()
     status = Status()
     warm_up(recognizer)
     try:
         source.start()
-        heard_at, delivered = time.monotonic(), 0
+        watch, delivered = Watch(time.monotonic()) if watched else None, 0
         while not stopping.is_set():
             finished = source.finished  # asked before reading, so that the last block is not missed
-            samples = source.ring.read()
+            samples, now = source.ring.read(), time.monotonic()
+            if watch:
+                watch.observe(samples, now)
             if len(samples):
-                heard_at = time.monotonic()
                 delivered += len(samples)
                 if clock:
-                    clock.observe(delivered, heard_at)
+                    clock.observe(delivered, now)
                 for event in recognizer.push(samples):
                     on_event(event)
+                on_samples(samples)
             elif finished:
                 break
-            elif time.monotonic() - heard_at > PATIENCE_S:
-                raise AudioDeviceError(f"The audio input has sent nothing for {PATIENCE_S:g} s: is it still connected?")
             else:
                 time.sleep(POLL_S)
             _observe(status, source, recognizer)

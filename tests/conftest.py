@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,19 +71,28 @@ SERVER = "rtmelody-test"  # one name: JACK remembers eight killed servers, and t
 ENVIRONMENT = os.environ | {"JACK_DEFAULT_SERVER": SERVER, "JACK_NO_START_SERVER": "1"}
 
 
-@pytest.fixture(params=[48_000, 44_100])
-def jack_server(request):
-    """A dummy server that waits for slow clients, so that no sample is lost under load; its rate, and its process.
+@contextmanager
+def jackd(rate, *mode):
+    """A dummy JACK server, and its process.
 
     Its period is a hop, so that the stream is cut into hops at the same samples however long it ran before the music.
     """
-    command = ["jackd", "-R", "--no-mlock", "-n", SERVER, "-p", "256", "-S", "-t", "2000"]
-    command += ["-d", "dummy", "-r", str(request.param), "-p", str(hop_samples(FrontEnd().hop_s, request.param))]
+    command = ["jackd", "-R", "--no-mlock", "-n", SERVER, "-p", "256", *mode]
+    command += ["-d", "dummy", "-r", str(rate), "-p", str(hop_samples(FrontEnd().hop_s, rate))]
     server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    subprocess.run(["jack_wait", "-s", SERVER, "-w", "-t", "10"], env=ENVIRONMENT, check=True, capture_output=True)
-    yield request.param, server
-    server.kill()  # SIGTERM can take it 24 s
-    server.wait()
+    try:
+        subprocess.run(["jack_wait", "-s", SERVER, "-w", "-t", "10"], env=ENVIRONMENT, check=True, capture_output=True)
+        yield server
+    finally:
+        server.kill()  # SIGTERM can take it 24 s
+        server.wait()
+
+
+@pytest.fixture(params=[48_000, 44_100])
+def jack_server(request):
+    """A server that waits for slow clients, so that no sample is lost under load; its rate, and its process."""
+    with jackd(request.param, "-S", "-t", "2000") as server:
+        yield request.param, server
 
 
 def wait_for(condition, seconds=30):

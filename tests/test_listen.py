@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import numpy as np
+import psutil
 import pytest
-from conftest import ENVIRONMENT, needs, organ, ports, wait_for
+from conftest import ENVIRONMENT, jackd, needs, organ, ports, wait_for
 from scipy.signal import resample_poly
 
 from rtmelody import NoteOff, NoteOn, Recognizer
@@ -55,34 +56,62 @@ def received(path):
     return [("on" if status & 0xF0 == 0x90 else "off", pitch) for status, pitch, _ in messages if status & 0xF0 in (0x80, 0x90)]
 
 
-@contextmanager
-def stage(samples, folder):
-    """A microphone that plays the samples, `rtmelody listen`, and a MIDI monitor on its port: (listener, messages, play)."""
-    np.save(folder / "samples.npy", samples)
-    dumped = folder / "dump.txt"
-    with ExitStack() as stack:
+class Stage:
+    """Processes on a JACK server; all end with it."""
 
-        def start(*command, **streams):
-            process = stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, **streams))
-            stack.callback(process.kill)
-            return process
+    def __init__(self, folder):
+        self._folder, self._stack, self._monitors = folder, ExitStack(), 0
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def start(self, *command, **streams):
+        process = self._stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, **streams))
+        self._stack.callback(process.kill)
+        return process
+
+    def microphone(self, samples):
+        """What makes it play the samples."""
+        np.save(self._folder / "samples.npy", samples)
         pipe = subprocess.PIPE
-        microphone = start(sys.executable, "-c", MICROPHONE, folder / "samples.npy", stdin=pipe, stdout=pipe)
-        assert microphone.stdout.readline() == b"ready\n"
-        start("stdbuf", "-oL", "jack_midi_dump", "-a", stdout=stack.enter_context(dumped.open("w")))
-        listen = [sys.executable, "-m", "rtmelody", "listen", "--device", "fakemic"]
-        listener = start(*listen, stdout=pipe, stderr=subprocess.STDOUT)
-        wait_for(lambda: any(name.startswith("rtmelody") for name in ports()))
-        source = next(name for name in ports() if name.startswith("rtmelody"))
-        sink = next(name for name in ports() if "midi-monitor" in name)
-        subprocess.run(["jack_connect", source, sink], env=ENVIRONMENT, check=True, capture_output=True)
+        process = self.start(sys.executable, "-c", MICROPHONE, self._folder / "samples.npy", stdin=pipe, stdout=pipe)
+        assert process.stdout.readline() == b"ready\n"
+        self.stop_microphone = process.kill
 
         def play():
-            microphone.stdin.write(b"play\n")
-            microphone.stdin.flush()
+            process.stdin.write(b"play\n")
+            process.stdin.flush()
 
-        yield listener, lambda: received(dumped), play
+        return play
+
+    def listener(self, *options):
+        """`rtmelody listen`, its output in listened.txt."""
+        command = [sys.executable, "-m", "rtmelody", "listen", "--device", "fakemic", *options]
+        output = self._stack.enter_context((self._folder / "listened.txt").open("w"))
+        return self.start(*command, stdout=output, stderr=subprocess.STDOUT)
+
+    @property
+    def output(self):
+        return (self._folder / "listened.txt").read_text()
+
+    def monitor(self):
+        """What tells the messages that come out of `rtmelody listen`."""
+        self._monitors += 1
+        dumped = self._folder / f"dump{self._monitors}.txt"
+        self.start("stdbuf", "-oL", "jack_midi_dump", "-a", stdout=self._stack.enter_context(dumped.open("w")))
+        wait_for(lambda: port_of("rtmelody") and port_of("midi-monitor"))
+        subprocess.run(
+            ["jack_connect", port_of("rtmelody"), port_of("midi-monitor")], env=ENVIRONMENT, check=True, capture_output=True
+        )
+        return lambda: received(dumped)
+
+
+def port_of(client):
+    """The first port with a client's name."""
+    return next((name for name in ports() if client in name), None)
 
 
 def test_notes_reach_a_midi_receiver(jack_server, demo, network, tmp_path):
@@ -95,15 +124,15 @@ def test_notes_reach_a_midi_receiver(jack_server, demo, network, tmp_path):
     events = Recognizer(rate, None, network).push(np.concatenate((lead_in, samples[: len(tune) + rate])))
     expected = [event.pitch for event in events if isinstance(event, NoteOn)]
     assert expected[-1] == 81
-    with stage(samples, tmp_path) as (listener, messages, play):
+    with Stage(tmp_path) as stage:
+        play, listener, messages = stage.microphone(samples), stage.listener(), stage.monitor()
         play()
         wait_for(lambda: ("on", 81) in messages(), SECONDS + 30)
         time.sleep(0.3)
         assert messages()[-1] == ("on", 81)
         listener.send_signal(signal.SIGTERM)
-        output = listener.communicate(timeout=20)[0].decode()
-        assert listener.returncode == 0, output
-        assert " 0 overflows" in output
+        assert listener.wait(20) == 0, stage.output
+        assert " 0 overflows, 0 xruns, 0 faults" in stage.output
         wait_for(lambda: messages()[-1] == ("off", 81))
         heard = messages()
     assert heard[::2] == [("on", pitch) for pitch in expected]
@@ -145,17 +174,82 @@ def test_a_port_that_does_not_exist_is_said_in_a_sentence(monkeypatch):
         MidiPort(Midi(), "nobody")
 
 
-def test_a_dead_server_is_noticed(jack_server, tmp_path):
-    """PortAudio says nothing and hangs in closing; `listen` says so in one sentence, and ends."""
-    rate, server = jack_server
-    with stage(organ(440.0, 60.0, rate), tmp_path) as (listener, messages, play):
+def held(pitch, rate):
+    """A minute of a note."""
+    return organ(440.0 * 2 ** ((pitch - 69) / 12), 60.0, rate)
+
+
+def engine_of(listener):
+    """The process that listens."""
+    children = psutil.Process(listener.pid).children()
+    return next(child for child in children if any("spawn_main" in argument for argument in child.cmdline()))
+
+
+def test_a_killed_server_is_outlived(tmp_path):
+    """PortAudio says nothing and hangs in closing; a new server, of another rate, is found without a hand."""
+    with Stage(tmp_path) as stage:
+        with jackd(48_000) as server, Stage(tmp_path) as first:
+            play, listener, messages = first.microphone(held(69, 48_000)), stage.listener(), first.monitor()
+            play()
+            wait_for(lambda: ("on", 69) in messages())
+            server.kill()
+            wait_for(lambda: "audio input" in stage.output)
+        with jackd(44_100), Stage(tmp_path) as second:  # a client of the dead server would hinder its namesake here
+            play, messages = second.microphone(held(72, 44_100)), second.monitor()
+            play()
+            wait_for(lambda: ("on", 72) in messages())
+            listener.send_signal(signal.SIGTERM)
+            assert listener.wait(20) == 0, stage.output
+            wait_for(lambda: messages()[-1] == ("off", 72))
+    assert "Traceback" not in stage.output
+    assert " 1 faults" in stage.output
+
+
+def test_a_source_that_comes_back_is_connected_again(tmp_path):
+    """On asynchronous JACK a dead source is nothing but zeros: the note ends, and the next source is found."""
+    with jackd(48_000), Stage(tmp_path) as stage:
+        play, listener, messages = stage.microphone(held(69, 48_000)), stage.listener(), stage.monitor()
         play()
         wait_for(lambda: ("on", 69) in messages())
-        server.kill()
-        output = listener.communicate(timeout=20)[0].decode()
-    assert listener.returncode == 6, output
-    assert "Traceback" not in output
-    assert "audio input" in output
+        stage.stop_microphone()
+        wait_for(lambda: "zeros" in stage.output)
+        assert messages() == [("on", 69), ("off", 69)]
+        stage.microphone(held(72, 48_000))()
+        wait_for(lambda: messages()[-1] == ("on", 72))
+        listener.send_signal(signal.SIGTERM)
+        assert listener.wait(20) == 0, stage.output
+        wait_for(lambda: messages()[-1] == ("off", 72))
+
+
+def test_a_suspended_listener_goes_on_from_now(tmp_path):
+    """What was played meanwhile is of the past: its note ends, and no backlog is worked off. JACK has cut it off by then."""
+    with jackd(48_000), Stage(tmp_path) as stage:
+        tune = np.concatenate([organ(440.0, 1.0, 48_000), organ(523.25, 2.0, 48_000), held(76, 48_000)])
+        play, listener, messages = stage.microphone(tune), stage.listener("--json"), stage.monitor()
+        play()
+        wait_for(lambda: ("on", 69) in messages())
+        engine = engine_of(listener)
+        engine.suspend()
+        time.sleep(4)
+        engine.resume()
+        wait_for(lambda: '"midi":76' in stage.output)
+        assert "suspended" in stage.output
+        assert '"midi":72' not in stage.output
+        listener.send_signal(signal.SIGTERM)
+        assert listener.wait(20) == 0, stage.output
+
+
+def test_a_killed_engine_is_replaced(tmp_path):
+    with jackd(48_000), Stage(tmp_path) as stage:
+        play, listener = stage.microphone(held(69, 48_000)), stage.listener()
+        wait_for(lambda: port_of("PortAudio"))
+        engine_of(listener).kill()
+        wait_for(lambda: "starting anew" in stage.output)
+        wait_for(lambda: not port_of("PortAudio"))
+        wait_for(lambda: port_of("PortAudio"))
+        messages = stage.monitor()
+        play()
+        wait_for(lambda: messages() == [("on", 69)])
 
 
 def test_without_a_midi_backend(monkeypatch):

@@ -15,17 +15,18 @@ class Arranger:
     def __init__(self, settings: Midi) -> None:
         """Begin with these settings."""
         self.transpose = settings.transpose  # semitones; may be changed while notes sound
+        self.muted = False  # likewise: then notes may end, but none begins
         self._settings = settings
         self._scale = settings.scale_classes()
         self._sounding: dict[int, int] = {}  # pitch that was recognized -> pitch that was sent
 
     def arrange(self, event: Event) -> Event | None:
-        """The event to send; None for a note that lies outside the range."""
+        """The event to send; None for a note that lies outside the range, or while muted."""
         if isinstance(event, NoteOff):
             sent = self._sounding.pop(event.pitch, None)
             return None if sent is None else replace(event, pitch=sent)
         pitch = self._place(event.pitch)
-        if pitch is None:
+        if pitch is None or self.muted:
             return None
         self._sounding[event.pitch] = pitch
         return replace(event, pitch=pitch, velocity=self._velocity(event))

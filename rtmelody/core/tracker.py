@@ -82,7 +82,7 @@ class Tracker:
 
     def __init__(self, thresholds: Thresholds, lowest_pitch: int, hop: int, sample_rate: float) -> None:
         """Debounce posteriors that come every `hop` samples and whose first class is `lowest_pitch`."""
-        self._thresholds = thresholds
+        self.thresholds = thresholds  # probabilities, gate and velocity may be changed while it runs, by a new one
         self._lowest = lowest_pitch
         hop_s = hop / sample_rate
         self._hop_s = hop_s
@@ -131,21 +131,21 @@ class Tracker:
         self._age += 1
         if self._note is None:
             return
-        heard = posterior.classes[self._note] >= self._thresholds.off_probability
+        heard = posterior.classes[self._note] >= self.thresholds.off_probability
         self._unheard = 0 if heard and self._open(posterior) else self._unheard + 1
         onset = posterior.onset[self._note]
-        self._armed = self._armed or bool(onset < self._thresholds.strike / 2)
+        self._armed = self._armed or bool(onset < self.thresholds.strike / 2)
         # The strike of one pitch shows in others too.
-        struck = onset >= self._thresholds.strike and onset >= posterior.onset.max()
+        struck = onset >= self.thresholds.strike and onset >= posterior.onset.max()
         self._peak = self._peak + 1 if struck else 0
 
     def _signal(self, posterior: Posterior, best: int) -> Signal:
         settled = self._note is None or self._age >= self._minimum
-        probable = posterior.classes[best] >= self._thresholds.on_probability and self._open(posterior)
+        probable = posterior.classes[best] >= self.thresholds.on_probability and self._open(posterior)
         if best == self._note and probable and self._struck_again():
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
-        if rival and settled and self._evidence_for(posterior, best) >= self._thresholds.evidence_s:
+        if rival and settled and self._evidence_for(posterior, best) >= self.thresholds.evidence_s:
             return Signal.CONFIRMED
         if self._note is not None and settled and self._unheard >= self._release:
             return Signal.FADED
@@ -155,7 +155,7 @@ class Tracker:
 
     def _open(self, posterior: Posterior) -> bool:
         """Whether it is loud enough for anything to be heard."""
-        return posterior.level_db >= self._thresholds.gate_db
+        return posterior.level_db >= self.thresholds.gate_db
 
     def _struck_again(self) -> bool:
         """Whether the sounding note was attacked anew."""
@@ -202,5 +202,5 @@ class Tracker:
 
     def _velocity(self, level_db: float) -> int:
         """Level at the attack, linear in dB between the floor (1) and the ceiling (127)."""
-        floor, ceiling = self._thresholds.velocity_floor_db, self._thresholds.velocity_ceiling_db
+        floor, ceiling = self.thresholds.velocity_floor_db, self.thresholds.velocity_ceiling_db
         return int(np.clip(1 + 126 * (level_db - floor) / (ceiling - floor), 1, 127))

@@ -50,6 +50,14 @@ def input_devices() -> list[Device]:
         ]
 
 
+def look_again() -> None:
+    """Let PortAudio find devices that have come since it was loaded; no stream may be open."""
+    sounddevice = _sounddevice()
+    with _mapped_errors(sounddevice):
+        sounddevice._terminate()  # noqa: SLF001 (the documented way, sounddevice issue 16)
+        sounddevice._initialize()  # noqa: SLF001
+
+
 class Microphone:
     """A PortAudio input that fills a ring from its callback.
 

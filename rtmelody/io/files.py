@@ -21,21 +21,26 @@ from rtmelody.errors import AudioFileError, OutputError
 from rtmelody.events import Note
 
 BLOCK = 16_384  # samples read at a time
+LAST_BLOCK = 256  # likewise where the end is not known: the block that goes beyond it is lost
 STDIN = Path("-")
 TICKS_PER_SECOND = 960  # of mido's default: 480 ticks a beat, 120 beats a minute
 # Writers that stream do not know the length beforehand, and promise about 2 or 4 GiB.
 UNKNOWN_LENGTH = 0x7FFFF000
+UNKNOWN_FRAMES = (1 << 63) - 1  # what libsndfile says of a FLAC whose writer was killed
 LARGEST_OGG_PAGE = 65_307
 OGG_END_OF_STREAM = 4
 
 
 class AudioFile:
-    """An open audio file: `rate` in Hz, `frames` (samples a channel), and the samples as mono blocks."""
+    """An open audio file: `rate` in Hz, `frames` (samples a channel), and the samples as mono blocks.
+
+    `frames` is 0 if nobody has counted them, because the recording broke off with a crash.
+    """
 
     def __init__(self, name: str, file: soundfile.SoundFile) -> None:
         self.name = name
         self.rate: int = file.samplerate
-        self.frames: int = file.frames
+        self.frames: int = 0 if file.frames == UNKNOWN_FRAMES else file.frames
         self._file = file
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
@@ -54,8 +59,11 @@ class AudioFile:
 
     def _read(self) -> NDArray[np.float32]:
         try:
-            return self._file.read(BLOCK, dtype="float32", always_2d=True).mean(axis=1)  # type: ignore[no-any-return]
+            size = BLOCK if self.frames else LAST_BLOCK
+            return self._file.read(size, dtype="float32", always_2d=True).mean(axis=1)  # type: ignore[no-any-return]
         except soundfile.LibsndfileError as error:
+            if not self.frames:  # all that the writer came to
+                return np.zeros(0, np.float32)
             raise AudioFileError(
                 f"{self.name} is truncated or damaged: {error.error_string or 'it cannot be decoded'}"
             ) from error

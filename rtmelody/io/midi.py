@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 import rtmidi
 from rtmidi import midiconstants as midi
@@ -56,7 +57,7 @@ class MidiSender:
         Raises MidiError if one of them cannot be.
         """
         self._ports = [MidiPort(settings), *(MidiPort(settings, name) for name in settings.also_to)]
-        self._waiting: queue.SimpleQueue[tuple[float, Event] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[float, Callable[[MidiPort], None]] | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._serve, name="midi", daemon=True)
         self._thread.start()
@@ -68,7 +69,17 @@ class MidiSender:
 
     def send(self, event: Event, due: float = NOW) -> None:
         """Send a note event at a time of `time.monotonic`, in the order of the calls; at once if that is past."""
-        self._waiting.put((due, event))
+        self._waiting.put((due, lambda port: port.send(event)))
+
+    def panic(self) -> None:
+        """All notes and all sound off, after what waits."""
+        self._waiting.put((NOW, MidiPort.panic))
+
+    def flush(self) -> bool:
+        """Wait until what was asked for has been sent; whether it was, in the time that a living port takes."""
+        sent = threading.Event()
+        self._waiting.put((NOW, lambda _port: sent.set()))
+        return sent.wait(STALLED_S)
 
     def close(self) -> bool:
         """Silence everything and close; whether that came to an end."""
@@ -78,12 +89,12 @@ class MidiSender:
 
     def _serve(self) -> None:
         while (item := self._waiting.get()) is not None:
-            due, event = item
+            due, act = item
             if (early := due - time.monotonic()) > 0:
                 time.sleep(early)
             self._busy_since = time.monotonic()
             for port in self._ports:
-                port.send(event)
+                act(port)
             self._busy_since = None
         for port in self._ports:
             port.close()

@@ -1,0 +1,1 @@
+"""The live path in a process of its own, watched from this one."""

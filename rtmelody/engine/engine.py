@@ -1,0 +1,128 @@
+"""The engine as its parent sees it: a process that is started, read, commanded, and replaced when it dies."""
+
+import time
+from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Self
+
+from rtmelody.config import Config
+from rtmelody.engine.board import Board, Snapshot, shared_memory
+from rtmelody.engine.performance import HUNG, Plan, serve
+from rtmelody.errors import AudioDeviceError, RtmelodyError
+from rtmelody.events import Told
+
+STARTING_S = 60.0  # Python, Numba and the model are loaded meanwhile, perhaps compiled
+BEAT_S = 5.0  # an engine that has shown nothing for so long hangs
+STOPPING_S = 5.0
+HOPELESS = 5  # processes in a row that died before they listened
+
+
+class Engine:
+    """Listens, and plays what it hears, in a process of its own, from `with` to its end. Not thread-safe."""
+
+    def __init__(self, config: Config, midi: bool = True, record: Path | None = None) -> None:
+        """Be ready to start; `record` is a folder for the session's sound, events and notes."""
+        self._config, self._plan = config, Plan(midi=midi, record=record, began=time.monotonic())
+        self._failed = 0  # processes in a row
+        self._next = 0  # event to be read
+        self.snapshot = Snapshot()  # the engine's latest state, as of the last `tend`
+        self.missed = 0  # events that came faster than they were read
+
+    def __enter__(self) -> Self:
+        """Start the process."""
+        self._start(None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let it end its notes and close its devices."""
+        self.command(None)
+        self._process.join(STOPPING_S)
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+        self.snapshot = self._board.snapshot() or self.snapshot
+
+    def tend(self) -> list[str]:
+        """Look after the process, a few times a second; lines about what went wrong since the last call and was survived.
+
+        Raises RtmelodyError if it cannot go on.
+        """
+        lines = self._reports()
+        if shown := self._board.snapshot():
+            self.snapshot, self._failed = shown, 0
+        if trouble := self._trouble():
+            lines.append(trouble)
+            self._replace()
+        return lines
+
+    def events(self) -> list[Told]:
+        """What was recognized since the last call."""
+        news = self._board.events(self._next)
+        self._next, self.missed = news.next, self.missed + news.missed
+        return news.events
+
+    def panic(self) -> None:
+        """Silence every receiver."""
+        self.command(("panic", None))
+
+    def mute(self, muted: bool) -> None:
+        """Send no more notes, or send them again."""
+        self.command(("mute", muted))
+
+    def transpose(self, semitones: int) -> None:
+        """Send notes so much higher from now on."""
+        self.command(("transpose", semitones))
+
+    def threshold(self, probability: float) -> None:
+        """Let a pitch be a candidate from this probability on."""
+        self.command(("threshold", probability))
+
+    def command(self, command: tuple[str, Any] | None) -> None:
+        """Have the process do something; None ends it."""
+        try:
+            self._pipe.send(command)
+        except OSError:  # it has died: `tend` notices
+            return
+
+    def _start(self, before: Snapshot | None) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        memory = shared_memory()
+        self._board, self._next, self._started = Board(memory), 0, time.monotonic()
+        arguments = (self._config, self._plan, memory, theirs, before)
+        self._process: SpawnProcess = context.Process(target=serve, args=arguments, name="rtmelody engine", daemon=True)
+        self._process.start()
+        theirs.close()  # so that its death closes the pipe
+
+    def _reports(self) -> list[str]:
+        """What the process has said."""
+        lines: list[str] = []
+        try:
+            while self._pipe.poll():
+                said = self._pipe.recv()
+                if isinstance(said, RtmelodyError):
+                    raise said
+                lines.append(said)
+        except (EOFError, OSError):
+            self._process.join(STOPPING_S)
+        return lines
+
+    def _trouble(self) -> str:
+        """Why the process must be replaced; empty if it need not be."""
+        if self._process.exitcode == HUNG:
+            return "The sound system hung: starting anew."
+        if self._process.exitcode is not None:
+            return f"The engine ended (code {self._process.exitcode}): starting anew."
+        beat = self.snapshot.at if self.snapshot.at > self._started else self._started + STARTING_S - BEAT_S
+        return "The engine hung: starting anew." if time.monotonic() - beat > BEAT_S else ""
+
+    def _replace(self) -> None:
+        """Raises AudioDeviceError if one process after the other dies."""
+        self._failed += 1
+        if self._failed > HOPELESS:
+            raise AudioDeviceError("The engine dies whenever it is started: see what it wrote, and report it.")
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+        self._start(self.snapshot)

@@ -1,0 +1,131 @@
+"""A session on disk: the sound as FLAC, the events as JSON lines, the notes as MIDI.
+
+Sound and events are written while it lasts, by a thread of its own, so that a slow disk delays nobody and a crash costs a
+second. The notes are made of the events at the end, or, where a crash came before it, when the next session begins.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from rtmelody.errors import OutputError
+from rtmelody.events import Note, Told, ToldOn
+from rtmelody.io.files import make_folder, to_midi, write_whole
+
+SOUND, EVENTS, NOTES = "audio.flac", "events.jsonl", "notes.mid"
+FLUSH_S = 1.0
+WAITING = 4_000  # blocks and events that may wait for the disk
+CLOSING_S = 5.0
+
+
+class Fault(msgspec.Struct, frozen=True, tag_field="event", tag="fault"):
+    """The input was lost."""
+
+    at: float
+    message: str
+
+
+Entry = Told | Fault
+
+
+class SessionRecorder:
+    """Records into a folder of its own, named by date and time. Times are those of the sound, in seconds."""
+
+    def __init__(self, parent: Path, sample_rate: float, since_s: float = 0.0) -> None:
+        """Begin, so late in the session; and complete what a crash has left.
+
+        Raises OutputError if the folder cannot be written.
+        """
+        make_folder(parent)
+        complete(parent)
+        self.sample_rate, self._since_s = sample_rate, since_s
+        self.lost = 0  # blocks and events that the disk could not take
+        self._folder = parent / f"{datetime.now().astimezone():%Y-%m-%d %H.%M.%S}"
+        make_folder(self._folder)
+        try:
+            self._lines = (self._folder / EVENTS).open("ab")
+            self._sound = soundfile.SoundFile(self._folder / SOUND, "w", round(sample_rate), 1)
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise OutputError(f"Cannot record into {self._folder}: {error}.") from error
+        self._samples = 0
+        self._waiting: queue.Queue[NDArray[np.float32] | float | Entry | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
+        self._thread.start()
+
+    def put(self, item: NDArray[np.float32] | float | Entry) -> None:
+        """Take mono samples, an event, or the time in the session at which the next samples were heard; never waits."""
+        try:
+            self._waiting.put_nowait(item)
+        except queue.Full:
+            self.lost += 1
+
+    def close(self) -> None:
+        """Write what waits, and the notes."""
+        self._waiting.put(None)
+        self._thread.join(CLOSING_S)
+
+    def _serve(self) -> None:
+        flushed_at = time.monotonic()
+        with self._sound, self._lines:
+            while (item := self._waiting.get()) is not None:
+                try:
+                    self._write(item)
+                    if time.monotonic() - flushed_at > FLUSH_S:
+                        flushed_at = time.monotonic()
+                        self._sound.flush()
+                        self._lines.flush()
+                except (OSError, soundfile.LibsndfileError):  # the disk is full, or gone
+                    self.lost += 1
+        with suppress(OutputError):
+            complete(self._folder.parent)
+
+    def _write(self, item: NDArray[np.float32] | float | Entry) -> None:
+        if isinstance(item, np.ndarray):
+            self._sound.write(item)
+            self._samples += len(item)
+        elif isinstance(item, float):  # silence while there was no input
+            gap = np.zeros(max(0, round((item - self._since_s) * self.sample_rate) - self._samples), np.float32)
+            self._sound.write(gap)
+            self._samples += len(gap)
+        else:
+            self._lines.write(msgspec.json.encode(self._in_recording(item)) + b"\n")
+
+    def _in_recording(self, entry: Entry) -> Entry:
+        """An entry with the times of the recording instead of the session's."""
+        at = round(entry.at - self._since_s, 4)
+        if isinstance(entry, ToldOn):
+            return msgspec.structs.replace(entry, at=at, onset=round(entry.onset - self._since_s, 4))
+        return msgspec.structs.replace(entry, at=at)
+
+
+def complete(parent: Path) -> None:
+    """Make the notes of every session in a folder that has none yet.
+
+    Raises OutputError if they cannot be written.
+    """
+    for events in parent.glob(f"*/{EVENTS}"):
+        if not events.with_name(NOTES).exists():
+            write_whole(events.with_name(NOTES), to_midi(list(_notes(events.read_bytes().splitlines()))))
+
+
+def _notes(lines: Iterable[bytes]) -> Iterable[Note]:
+    """What began and ended; a line that a crash has cut is left out."""
+    began: ToldOn | None = None
+    for line in lines:
+        with suppress(msgspec.DecodeError):
+            entry = msgspec.json.decode(line, type=Entry)
+            if began and not isinstance(entry, Fault):
+                yield Note(
+                    began.onset, max(began.onset + 0.001, entry.at), began.midi, began.velocity, began.confidence, began.cents,
+                    began.at,
+                )  # fmt: skip
+            began = entry if isinstance(entry, ToldOn) else began if isinstance(entry, Fault) else None

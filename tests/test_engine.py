@@ -1,0 +1,205 @@
+"""The engine's parts: its board, its watch over the input, what it records. test_listen tests the whole on a real server."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+
+import mido
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtmelody.config import Audio, Config
+from rtmelody.core.ring import Ring
+from rtmelody.engine.board import EVENTS, Board, Snapshot, shared_memory
+from rtmelody.engine.engine import Engine
+from rtmelody.errors import AudioDeviceError
+from rtmelody.events import NoteOff, NoteOn, Told, ToldOff, ToldOn, told
+from rtmelody.io.audio import Microphone
+from rtmelody.io.files import read_audio
+from rtmelody.io.session import EVENTS as LINES
+from rtmelody.io.session import NOTES, SOUND, Fault, SessionRecorder, complete
+from rtmelody.live import FALTERING_S, MUTE_S, PATIENCE_S, SUSPENDED_S, Watch
+
+SOUNDING, SILENCE, NOTHING = np.full(128, 0.1, np.float32), np.zeros(128, np.float32), np.zeros(0, np.float32)
+
+
+@given(st.lists(st.integers(0, EVENTS + 200), max_size=8))
+def test_every_event_is_read_once_or_counted_as_missed(bursts):
+    """However seldom somebody looks."""
+    memory = shared_memory()
+    writer, reader = Board(memory), Board(memory)
+    posted = following = missed = 0
+    for burst in bursts:
+        for number in range(posted, posted + burst):
+            writer.post(number, ToldOff(at=float(number), midi=number % 128))
+        posted += burst
+        news = reader.events(following)
+        assert [event.at for event in news.events] == list(range(following + news.missed, posted))
+        following, missed = news.next, missed + news.missed
+    assert following == posted
+
+
+def test_a_board_shows_the_latest_state():
+    memory = shared_memory()
+    reader = Board(memory)
+    assert reader.snapshot() is None
+    for notes in range(3):
+        Board(memory).show(Snapshot(notes=notes, sounding=60))
+    assert reader.snapshot() == Snapshot(notes=2, sounding=60)
+
+
+def write_for_ever(memory):
+    board, number = Board(memory), 0
+    while True:
+        board.show(Snapshot(notes=number, seconds=float(number)))
+        board.post(number, ToldOn(float(number), number % 128, 1, float(number), 0.5, 0.0))
+        number += 1
+
+
+def test_nothing_half_written_is_read():
+    """Another process writes as fast as it can, and is killed over it."""
+    memory = shared_memory()
+    context = multiprocessing.get_context("spawn")
+    writer, reader = context.Process(target=write_for_ever, args=(memory,), daemon=True), Board(memory)
+    writer.start()
+    while reader.snapshot() is None:
+        pass
+    following = 0
+    for _ in range(2_000):
+        if snapshot := reader.snapshot():
+            assert snapshot.seconds == snapshot.notes
+        news = reader.events(following)
+        assert all(event.midi == event.at % 128 for event in news.events)
+        following = news.next
+    writer.kill()
+    writer.join()
+    reader.snapshot()
+    reader.events(following)
+
+
+def test_events_are_told_in_seconds_of_the_session():
+    assert told(NoteOff(48_000, 60), 48_000, 2.0) == ToldOff(3.0, 60)
+    assert told(NoteOn(48_000, 60, 90, 24_000, 0.51234, 1.26), 48_000, 2.0) == ToldOn(3.0, 60, 90, 2.5, 0.512, 1.3)
+
+
+@pytest.mark.parametrize(
+    ("history", "fault"),
+    [
+        ([(0.0, NOTHING), (PATIENCE_S - 0.1, NOTHING)], None),
+        ([(0.0, NOTHING), (0.5, NOTHING), (PATIENCE_S + 0.1, NOTHING)], "nothing"),
+        ([(0.0, SOUNDING), (0.5, NOTHING), (FALTERING_S + 0.1, NOTHING)], "nothing"),
+        ([(0.0, SOUNDING), (0.5, NOTHING), (FALTERING_S - 0.1, SOUNDING)], None),
+        ([(0.0, SOUNDING), (0.6, SILENCE), (MUTE_S + 0.1, SILENCE)], "zeros"),
+        ([(0.0, SILENCE), (0.6, SILENCE), (MUTE_S + 0.1, SILENCE)], None),
+        ([(0.0, SOUNDING), (SUSPENDED_S + 0.1, SOUNDING)], "suspended"),
+    ],
+)
+def test_a_source_that_falters_is_noticed(history, fault):
+    watch = Watch(0.0)
+    for now, samples in history[:-1]:
+        watch.observe(samples, now)
+    now, samples = history[-1]
+    if fault:
+        with pytest.raises(AudioDeviceError, match=fault):
+            watch.observe(samples, now)
+    else:
+        watch.observe(samples, now)
+
+
+def test_the_callback_neither_allocates_nor_waits():
+    """Ten thousand blocks leave nothing behind, and none needs more than a few views of the ring."""
+
+    class Status:
+        input_overflow = False
+
+    microphone = Microphone.__new__(Microphone)
+    microphone._column, microphone.xruns, microphone.ring = 0, 0, Ring(1_000)
+    block = np.zeros((128, 2), np.float32)
+    microphone._on_block(block, 128, None, Status)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    for _ in range(10_000):
+        microphone._on_block(block, 128, None, Status)
+        microphone.ring._read = microphone.ring._written
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 200
+    assert peak - before < 1_000
+    assert not {"Lock", "acquire", "log", "print", "sleep"} & set(
+        Microphone._on_block.__code__.co_names + Ring.write.__code__.co_names
+    )
+
+
+def test_a_device_that_does_not_exist_is_said_by_the_engine_too():
+    with Engine(Config(audio=Audio(device="nobody")), midi=False) as engine, pytest.raises(AudioDeviceError):  # noqa: PT012
+        while True:
+            engine.tend()
+
+
+EVENTS_PLAYED: list[Told | Fault] = [
+    ToldOn(2.1, 60, 90, 2.05, 0.9, 1.0),
+    ToldOff(2.4, 60),
+    Fault(2.5, "gone"),
+    ToldOn(3.1, 62, 90, 3.05, 0.9, 1.0),
+    ToldOff(3.2, 62),
+]
+
+
+def test_a_session_is_recorded_with_the_silence_of_its_faults(tmp_path):
+    recorder = SessionRecorder(tmp_path, 8_000, 2.0)
+    recorder.put(2.0)
+    recorder.put(np.full(4_000, 0.25, np.float32))
+    recorder.put(3.0)
+    recorder.put(np.full(4_000, 0.5, np.float32))
+    for event in EVENTS_PLAYED:
+        recorder.put(event)
+    recorder.close()
+    (folder,) = tmp_path.iterdir()
+    samples, rate = read_audio(folder / SOUND)
+    assert rate == 8_000
+    assert samples[::1_000].tolist() == [0.25] * 4 + [0.0] * 4 + [0.5] * 4
+    lines = [msgspec.json.decode(line) for line in (folder / LINES).read_bytes().splitlines()]
+    assert [line["event"] for line in lines] == ["on", "off", "fault", "on", "off"]
+    assert lines[0]["onset"] == pytest.approx(0.05)
+    played = [message for message in mido.MidiFile(folder / NOTES) if not message.is_meta]
+    assert [message.note for message in played] == [60, 60, 62, 62]
+    assert sum(message.time for message in played) == pytest.approx(1.2, abs=0.01)
+    assert recorder.lost == 0
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from rtmelody.events import ToldOff, ToldOn
+from rtmelody.io.session import SessionRecorder
+recorder = SessionRecorder(Path(sys.argv[1]), 48_000)
+for tenth in range(40):
+    recorder.put(np.random.default_rng(tenth).normal(0, 0.1, 4_800).astype(np.float32))
+    recorder.put(ToldOn(tenth / 10, 60, 90, tenth / 10, 0.9, 0.0))
+    recorder.put(ToldOff(tenth / 10 + 0.05, 60))
+    time.sleep(0.1)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_crash_costs_a_second(tmp_path):
+    """Killed after four seconds: the sound can be read, and the next session completes the notes."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], env=os.environ, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (folder,) = tmp_path.iterdir()
+    samples, _ = read_audio(folder / SOUND)
+    assert len(samples) >= 2.5 * 48_000
+    assert not (folder / NOTES).exists()
+    complete(tmp_path)
+    played = [message for message in mido.MidiFile(folder / NOTES) if message.type == "note_on"]
+    assert len(played) >= 28
+    assert soundfile.info(folder / SOUND).samplerate == 48_000

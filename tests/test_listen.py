@@ -1,9 +1,13 @@
 """`rtmelody listen` on a real JACK server: a microphone that plays a recording, and a MIDI receiver that nobody here wrote."""
 
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 from contextlib import ExitStack
 
@@ -172,6 +176,45 @@ def test_a_port_that_does_not_exist_is_said_in_a_sentence(monkeypatch):
     join(monkeypatch)
     with pytest.raises(MidiError, match="no MIDI port with 'nobody'"):
         MidiPort(Midi(), "nobody")
+
+
+def test_the_view_on_a_terminal_and_its_keys(jack_server, tmp_path):
+    """A note, one an octave higher by key, one that is muted; and out by key."""
+    rate, _ = jack_server
+    terminal, theirs = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    tune = np.concatenate([organ(frequency, 2.0, rate) for frequency in (440.0, 523.25, 440.0)])
+    with Stage(tmp_path) as stage:
+        play = stage.microphone(tune)
+        command = [sys.executable, "-m", "rtmelody", "listen", "--device", "fakemic"]
+        listener = stage.start(*command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+        drawn = Drawn(terminal)
+        messages = stage.monitor()
+        play()
+        wait_for(lambda: messages() == [("on", 69)])
+        wait_for(lambda: "A4" in drawn.text and "p panic" in drawn.text)
+        os.write(terminal, b">")
+        wait_for(lambda: messages()[-1] == ("on", 84))
+        assert "transposed +12" in drawn.text
+        os.write(terminal, b"m")
+        wait_for(lambda: "MUTED" in drawn.text)
+        wait_for(lambda: "notes    3" in drawn.text)
+        os.write(terminal, b"q")
+        assert listener.wait(20) == 0
+        assert messages() == [("on", 69), ("off", 69), ("on", 84), ("off", 84)]
+        wait_for(lambda: "3 notes" in drawn.text)
+
+
+class Drawn:
+    """What was written to a terminal, without colours."""
+
+    def __init__(self, terminal):
+        self.text = ""
+        threading.Thread(target=self._read, args=(terminal,), daemon=True).start()
+
+    def _read(self, terminal):
+        while data := os.read(terminal, 4096):
+            self.text += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", data.decode(errors="ignore"))
 
 
 def held(pitch, rate):

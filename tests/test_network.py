@@ -75,8 +75,8 @@ def test_wrong_hash(copy):
     [
         {"units": 31},
         {"highest_pitch": 90},
-        {"outputs": ["cell", "hidden", "classes", "onset"]},
-        {"outputs": ["cell", "classes", "cell", "onset"]},
+        {"outputs": ["state", "heard"]},
+        {"outputs": ["state", "state"]},
     ],
 )
 def test_wrong_shape(copy, change):
@@ -88,7 +88,7 @@ def test_wrong_shape(copy, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2"),
+        ({"version": 1}, "version 1"),
         ({"surprise": 1}, "damaged"),
         ({"units": "many"}, "damaged"),
         ({"front_end": {"hop_s": "x"}}, "damaged"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rtmelody.core.framing import FrontEnd
 from rtmelody.errors import ModelError
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")  # the first that is installed serves; LiteRT is the faster one
 
 Floats = NDArray[np.float32]
@@ -26,7 +26,9 @@ Floats = NDArray[np.float32]
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What travels with the weights.
 
-    The graph's inputs are named features, hidden and cell; its outputs have no names, so `outputs` gives them in its order.
+    The graph's inputs are named features and state (the LSTM's hidden and cell values side by side); its outputs have no names,
+    so `outputs` gives them in its order. Few and large tensors: each costs a call, and in a live process a call costs more than
+    a copy.
     """
 
     version: int
@@ -47,9 +49,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor by name."""
-        state = (self.pitches, self.units)
-        features = (self.front_end.features,)
-        return {"features": features, "hidden": state, "cell": state, "classes": (self.pitches + 1,), "onset": (self.pitches,)}
+        return {
+            "features": (self.front_end.features,),
+            "state": (self.pitches, 2 * self.units),
+            "heard": (2 * self.pitches + 1,),  # probabilities of the classes, then of onsets
+        }
 
 
 def model_folder(name: str) -> Path:
@@ -91,6 +95,7 @@ class Network:
         """
         self.manifest = read_manifest(folder)
         file, digest = ("model.tflite", self.manifest.sha256) if quantized else ("float32.tflite", self.manifest.sha256_float)
+        self._classes = self.manifest.pitches + 1
         self._interpreter = _interpreter(_read_graph(folder / file, digest), runtime)
         inputs = self._interpreter.get_input_details()
         self._inputs = self._tensors(inputs, [tensor["name"].split(":")[0] for tensor in inputs])
@@ -99,19 +104,16 @@ class Network:
 
     def reset(self) -> None:
         """Forget everything heard so far."""
-        self.hidden = np.zeros((self.manifest.pitches, self.manifest.units), np.float32)
-        self.cell = np.zeros_like(self.hidden)
+        self.state = np.zeros((self.manifest.pitches, 2 * self.manifest.units), np.float32)
 
     def step(self, features: Floats) -> tuple[Floats, Floats]:
         """One frame [features] -> class probabilities [pitches + 1], silence last, and onset probabilities [pitches]."""
         interpreter, inputs, outputs = self._interpreter, self._inputs, self._outputs
         interpreter.set_tensor(inputs["features"], features)
-        interpreter.set_tensor(inputs["hidden"], self.hidden)
-        interpreter.set_tensor(inputs["cell"], self.cell)
+        interpreter.set_tensor(inputs["state"], self.state)
         interpreter.invoke()
-        self.hidden = interpreter.get_tensor(outputs["hidden"])
-        self.cell = interpreter.get_tensor(outputs["cell"])
-        return interpreter.get_tensor(outputs["classes"]), interpreter.get_tensor(outputs["onset"])
+        self.state, heard = interpreter.get_tensor(outputs["state"]), interpreter.get_tensor(outputs["heard"])
+        return heard[: self._classes], heard[self._classes :]
 
     def _tensors(self, details: list[dict[str, Any]], names: list[str]) -> dict[str, int]:
         """Index of every named tensor, its shape and type checked against the manifest."""

@@ -27,7 +27,7 @@ from rtmelody.train.network import PitchwiseLSTM, load_weights
 from rtmelody.train.shape import Shape
 
 # TensorFlow hands outputs over in alphabetical order of their names.
-OUTPUTS = ["cell", "classes", "hidden", "onset"]
+OUTPUTS = ["heard", "state"]
 GOLDEN_S = 0.8
 GOLDEN_RATE = 44_100
 
@@ -67,12 +67,12 @@ def _load(weights: Path, front_end: FrontEnd, shape: Shape) -> PitchwiseLSTM:
 def _convert(model: PitchwiseLSTM) -> bytes:
     """The step as a float32 graph."""
     features = tf.TensorSpec((model.front_end.features,), tf.float32)
-    state = tf.TensorSpec((model.shape.pitches, model.shape.units), tf.float32)
+    state = tf.TensorSpec((model.shape.pitches, 2 * model.shape.units), tf.float32)
 
-    @tf.function(input_signature=[features, state, state])
-    def step(features: tf.Tensor, hidden: tf.Tensor, cell: tf.Tensor) -> dict[str, tf.Tensor]:
-        classes, onset, hidden, cell = model.step(features, hidden, cell)
-        return {"cell": cell, "classes": classes, "hidden": hidden, "onset": onset}
+    @tf.function(input_signature=[features, state])
+    def step(features: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
+        classes, onset, hidden, cell = model.step(features, *tf.split(state, 2, axis=-1))
+        return {"heard": tf.concat((classes, onset), axis=-1), "state": tf.concat((hidden, cell), axis=-1)}
 
     return bytes(tf.lite.TFLiteConverter.from_concrete_functions([step.get_concrete_function()]).convert())
 

@@ -18,23 +18,30 @@ from rtmelody.train.shape import Shape
 
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7, 8)
 BINS_AROUND = 2
+OUTSIDE = np.array((-1.0, 0.0), np.float32)  # level and rise of what lies outside the bank
 # Semitones to the pitches that are easily mistaken for one another: neighbours, fifths, and the second to fourth harmonic.
 RELATED = (-24, -19, -12, -7, -2, -1, 1, 2, 7, 12, 19, 24)
 
 
 def harmonic_index(front_end: FrontEnd, shape: Shape) -> np.ndarray:
-    """Where the bins around every harmonic of every pitch [pitches, stack] lie: their levels, then their rises.
+    """Where the bins around every harmonic of every pitch [pitches, stack] lie in a frame: their levels, then their rises.
 
-    Levels and rises each have one place more than there are bins, for what lies outside the bank.
+    What lies outside the bank is found behind the frame: first a level, then a rise.
     """
     pitches = np.arange(shape.lowest_pitch, shape.highest_pitch + 1)[:, None, None]
     offsets = 12.0 * np.log2(HARMONICS)[None, :, None]
     centre = np.rint((pitches + offsets - front_end.lowest_pitch) * front_end.bins_per_semitone).astype(int)
     level = (centre + np.arange(-BINS_AROUND, BINS_AROUND + 1)).reshape(shape.pitches, -1)
-    level[(level < 0) | (level >= front_end.bins)] = front_end.bins
+    level[(level < 0) | (level >= front_end.bins)] = front_end.features
     rise = (centre + np.arange(-1, 2)).reshape(shape.pitches, -1)
-    rise[(rise < 0) | (rise >= front_end.bins)] = front_end.bins
-    return np.concatenate((level, rise + front_end.bins + 1), axis=1).astype(np.int32)
+    outside = (rise < 0) | (rise >= front_end.bins)
+    return np.concatenate((level, np.where(outside, front_end.features + 1, front_end.bins + rise)), axis=1).astype(np.int32)
+
+
+def related_index(pitches: int) -> np.ndarray:
+    """The pitches related to every pitch [pitches, RELATED]; those that do not exist are behind the last."""
+    index = np.arange(pitches)[:, None] + RELATED
+    return np.where((index < 0) | (index >= pitches), pitches, index).astype(np.int32)
 
 
 @keras.saving.register_keras_serializable("rtmelody")
@@ -82,11 +89,9 @@ class PitchwiseLSTM(keras.Model):
 
     def _before(self, features: Any) -> Any:
         """[..., features] -> what each pitch hears, itself and in context [..., pitches, units]."""
-        bins = self.front_end.bins
-        empty = ops.zeros_like(features[..., :1])
-        padded = ops.concatenate((features[..., :bins], empty - 1.0, features[..., bins : 2 * bins], empty), axis=-1)
-        stack = ops.take(padded, self._index, axis=-1)
-        levels = ops.broadcast_to(features[..., None, 2 * bins :], (*ops.shape(stack)[:-1], 2))
+        outside = ops.broadcast_to(OUTSIDE, (*ops.shape(features)[:-1], len(OUTSIDE)))
+        stack = ops.take(ops.concatenate((features, outside), axis=-1), self._index, axis=-1)
+        levels = ops.broadcast_to(features[..., None, 2 * self.front_end.bins :], (*ops.shape(stack)[:-1], 2))
         heard = self.listen(ops.concatenate((stack, levels), axis=-1))
         return self.relate_before(_with_related(heard, self.tell_before(heard)))
 
@@ -115,10 +120,7 @@ def load_weights(model: PitchwiseLSTM, path: Path) -> None:
 
 def _with_related(own: Any, told: Any) -> Any:
     """Each pitch's own channels, and the shared channels of its related pitches."""
-    reach = max(RELATED)
-    pitches = told.shape[-2]
-    edge = ops.zeros_like(told[..., :1, :])
-    edge = ops.repeat(edge, reach, axis=-2)
-    padded = ops.concatenate((edge, told, edge), axis=-2)
-    shifted = [padded[..., reach + offset : reach + offset + pitches, :] for offset in RELATED]
-    return ops.concatenate((own, *shifted), axis=-1)
+    pitches, shared = told.shape[-2:]
+    padded = ops.concatenate((told, ops.zeros_like(told[..., :1, :])), axis=-2)
+    related = ops.take(padded, related_index(pitches), axis=-2)
+    return ops.concatenate((own, ops.reshape(related, (*ops.shape(told)[:-1], len(RELATED) * shared))), axis=-1)

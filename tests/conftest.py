@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network, model_folder
 from rtmelody.io.files import read_audio
-from rtmelody.timebase import hop_samples
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "rtmelody" / "data"
@@ -72,13 +70,10 @@ ENVIRONMENT = os.environ | {"JACK_DEFAULT_SERVER": SERVER, "JACK_NO_START_SERVER
 
 
 @contextmanager
-def jackd(rate, *mode):
-    """A dummy JACK server, and its process.
-
-    Its period is a hop, so that the stream is cut into hops at the same samples however long it ran before the music.
-    """
+def jackd(rate, *mode, period=128):
+    """A dummy JACK server, and its process."""
     command = ["jackd", "-R", "--no-mlock", "-n", SERVER, "-p", "256", *mode]
-    command += ["-d", "dummy", "-r", str(rate), "-p", str(hop_samples(FrontEnd().hop_s, rate))]
+    command += ["-d", "dummy", "-r", str(rate), "-p", str(period)]
     server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         subprocess.run(["jack_wait", "-s", SERVER, "-w", "-t", "10"], env=ENVIRONMENT, check=True, capture_output=True)
@@ -88,18 +83,20 @@ def jackd(rate, *mode):
         server.wait()
 
 
-@pytest.fixture(params=[48_000, 44_100])
-def jack_server(request):
-    """A server that waits for slow clients, so that no sample is lost under load; its rate, and its process."""
-    with jackd(request.param, "-S", "-t", "2000") as server:
-        yield request.param, server
+@pytest.fixture
+def jack_server():
+    """A server that waits for slow clients, so that no sample is lost under load; its rate."""
+    with jackd(48_000, "-S", "-t", "2000"):
+        yield 48_000
 
 
 def wait_for(condition, seconds=30):
+    """What the condition gives once that is something."""
     until = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.05)
+    return found
 
 
 def ports():

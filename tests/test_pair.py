@@ -132,11 +132,9 @@ def identity(home):
 
 
 with_jack = needs("jackd", "jack_wait", "jack_lsp", "jack_connect", "jack_disconnect")
-at_48_khz = pytest.mark.parametrize("jack_server", [48_000], indirect=True)
 
 
 @with_jack
-@at_48_khz
 @pytest.mark.usefixtures("jack_server")
 def test_two_processes_pair_through_jack(tmp_path):
     with two_devices(tmp_path, relay) as processes:
@@ -155,7 +153,6 @@ def test_two_processes_pair_through_jack(tmp_path):
 
 
 @with_jack
-@at_48_khz
 @pytest.mark.usefixtures("jack_server")
 def test_a_third_process_in_the_middle_fails(tmp_path):
     failures = {error.exit_code for error in (MismatchError, InterferenceError, PairingTimeoutError, ProtocolError)}

@@ -12,6 +12,7 @@ from rtmelody.config import Config
 from rtmelody.core.framing import Framing
 from rtmelody.core.network import RUNTIMES, Network, model_folder
 from rtmelody.core.recognizer import Recognizer
+from rtmelody.core.ring import Ring
 from rtmelody.core.tracker import Tracker
 from rtmelody.events import Posterior
 from rtmelody.live import Playback, run, warm_up
@@ -68,24 +69,26 @@ def _installed() -> list[str]:
 
 
 def _paced_one(network: Network) -> dict[str, float]:
-    """Framing, network and tracker over a noisy tone, each timed on its own."""
+    """Framing, network and tracker over a noisy tone that comes out of a ring, each timed on its own."""
     framing = Framing(RATE, network.manifest.front_end)
     tracker = Tracker(Config().tracker, network.manifest.lowest_pitch, framing.hop, RATE)
     hop_s = framing.hop / RATE
     rng = np.random.default_rng(0)
-    clock = np.arange(framing.hop)
+    ring, clock = Ring(RATE), np.arange(framing.hop)
     costs = np.zeros((round(PACED_S / hop_s), 3))
     due = time.perf_counter()
     for hop, cost in enumerate(costs):
         block = 0.2 * np.sin(2 * np.pi * 440 * (clock + hop * framing.hop) / RATE) + 0.01 * rng.standard_normal(framing.hop)
+        ring.write(block.astype(np.float32))
         due += hop_s
         time.sleep(max(0.0, due - time.perf_counter()))
+        samples = ring.read()
         stamps = [time.perf_counter()]
-        frames = framing.push(block.astype(np.float32))
+        frames = framing.push(samples)
         stamps.append(time.perf_counter())
         classes, onset = network.step(frames.features[0])
         stamps.append(time.perf_counter())
-        tracker.advance(Posterior(hop * framing.hop, classes, onset, float(frames.level_db[0])))
+        tracker.advance(Posterior(hop * framing.hop, classes, onset, frames.level_db.item(0)))
         stamps.append(time.perf_counter())
         cost[:] = np.diff(stamps)
     # The median hop: a mean would count what the operating system gave to others in between.

@@ -12,8 +12,7 @@ from rtmelody.timebase import seconds
 NOTE_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 
 
-@dataclass(frozen=True, slots=True)
-class Posterior:
+class Posterior(msgspec.Struct, frozen=True, eq=False):
     """What the network believes about one hop.
 
     `at`: sample index of the end of the hop; `classes`: float32 [pitches + 1], probabilities that sum to 1, silence last;

@@ -178,7 +178,7 @@ def test_no_portaudio(tmp_path):
 
 
 def test_demo(tmp_path):
-    result = rtmelody("demo", "--pace", 4, "-o", tmp_path)
+    result = rtmelody("demo", "--pace", 8, "-o", tmp_path)
     assert result.returncode == 0, result.stderr.decode()
     assert b" 0 overflows" in result.stdout
     played = [message.note for message in mido.MidiFile(tmp_path / "demo.mid") if message.type == "note_on"]

@@ -29,7 +29,7 @@ def test_committed_result_holds_the_floors():
     assert rendered["white 10 dB"]["all"]["f1"] >= 0.80
     assert rendered["babble 10 dB"]["all"]["f1"] >= 0.80
     assert min(RESULT["offline_times_real_time"].values()) >= 20
-    assert RESULT["paced_percent_of_a_core"]["ai_edge_litert"]["all"] < 5.7  # the target is 5: 4.5 in a calmer hour
+    assert RESULT["paced_percent_of_a_core"]["ai_edge_litert"]["all"] < 5
     assert RESULT["paced_percent_of_a_core"]["tflite_runtime"]["all"] < 8
     assert RESULT["help_s"] < 0.5
 

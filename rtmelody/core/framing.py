@@ -103,6 +103,7 @@ class Framing:
         self.decay = _decay(self.frequencies, self.front_end, sample_rate)
         self._pole, self._gain = _coefficients(self.frequencies, self.decay, sample_rate)
         self._ranges = np.array((self.front_end.range_db, self.front_end.rise_db), np.float32)
+        self._one = self._frames(1)
         self.reset()
 
     def reset(self) -> None:
@@ -115,25 +116,30 @@ class Framing:
     def push(self, samples: Floats) -> Frames:
         """Frames of the hops that `samples` (mono, full scale ±1) complete; what is left waits for the next call.
 
+        A single frame, the live case, always lies in the same memory: the next call overwrites it.
         What no microphone can mean, and the resonators would remember for ever, is not taken at its word: NaN counts as 0, an
         absurd level as 40 dB above full scale.
         """
         if samples.dtype != np.float32:
             samples = samples.astype(np.float32)
         count = (self._gathered_samples + len(samples)) // self.hop
-        frames = Frames(
-            features=np.empty((count, self.front_end.features), np.float32),
-            rotation=np.empty((count, self.front_end.bins), np.complex64),
-            level_db=np.empty(count, np.float32),
-        )
-        # One compiled call and no arithmetic outside: in a live process, whose caches are cold after every sleep, each NumPy
-        # call costs a third of what the whole bank does.
+        # One compiled call, nothing allocated, and no arithmetic outside: in a live process, whose caches are cold after every
+        # sleep, each NumPy call costs a third of what the whole bank does.
+        frames = self._one if count == 1 else self._frames(count)
         _frame_stream(
             samples, self._gathered, self._gathered_samples, self._pole, self._gain, self._ranges, self._state, self._history,
             frames.features, frames.rotation, frames.level_db,
         )  # fmt: skip
         self._gathered_samples += len(samples) - count * self.hop
         return frames
+
+    def _frames(self, count: int) -> Frames:
+        """Room for so many hops."""
+        return Frames(
+            features=np.empty((count, self.front_end.features), np.float32),
+            rotation=np.empty((count, self.front_end.bins), np.complex64),
+            level_db=np.empty(count, np.float32),
+        )
 
 
 def _decay(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_rate: float) -> NDArray[np.float64]:

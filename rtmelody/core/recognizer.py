@@ -45,7 +45,7 @@ class Recognizer:
         for hop in range(len(frames)):
             self.at += self.framing.hop
             classes, onset = self.network.step(frames.features[hop])
-            self.posterior = Posterior(self.at, classes, onset, float(frames.level_db[hop]))
+            self.posterior = Posterior(self.at, classes, onset, frames.level_db.item(hop))
             events += [self._tuned(event, frames.rotation[hop]) for event in self.tracker.advance(self.posterior)]
         return events
 

@@ -131,17 +131,17 @@ class Tracker:
         self._age += 1
         if self._note is None:
             return
-        heard = posterior.classes[self._note] >= self.thresholds.off_probability
+        heard = posterior.classes.item(self._note) >= self.thresholds.off_probability
         self._unheard = 0 if heard and self._open(posterior) else self._unheard + 1
-        onset = posterior.onset[self._note]
-        self._armed = self._armed or bool(onset < self.thresholds.strike / 2)
+        onset = posterior.onset.item(self._note)
+        self._armed = self._armed or onset < self.thresholds.strike / 2
         # The strike of one pitch shows in others too.
         struck = onset >= self.thresholds.strike and onset >= posterior.onset.max()
         self._peak = self._peak + 1 if struck else 0
 
     def _signal(self, posterior: Posterior, best: int) -> Signal:
         settled = self._note is None or self._age >= self._minimum
-        probable = posterior.classes[best] >= self.thresholds.on_probability and self._open(posterior)
+        probable = posterior.classes.item(best) >= self.thresholds.on_probability and self._open(posterior)
         if best == self._note and probable and self._struck_again():
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
@@ -164,7 +164,7 @@ class Tracker:
     def _evidence_for(self, posterior: Posterior, rival: int) -> float:
         """What the rival has gathered, this hop included; a new rival starts from nothing."""
         gathered = self._evidence if rival == self._candidate else 0.0
-        return gathered + float(posterior.classes[rival]) * self._hop_s
+        return gathered + posterior.classes.item(rival) * self._hop_s
 
     def _act(self, action: Action, posterior: Posterior, best: int) -> list[Event]:
         if action is Action.NOMINATE:
@@ -196,7 +196,7 @@ class Tracker:
             pitch=self._lowest + note,
             velocity=self._velocity(posterior.level_db),
             onset=max(0, noticed_at - self._lag),
-            confidence=min(1.0, float(posterior.classes[note])),
+            confidence=min(1.0, posterior.classes.item(note)),
             cents=0.0,
         )
 

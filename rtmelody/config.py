@@ -91,6 +91,7 @@ class Midi(Section, frozen=True, kw_only=True):
     scale: str | None = None
     velocity_curve: Annotated[float, Meta(ge=0.1, le=10.0)] = 1.0
     fixed_latency_s: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
+    osc: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the types let through."""

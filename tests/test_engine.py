@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 
 import mido
@@ -15,6 +16,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtmelody.cli.stage import Controls
 from rtmelody.config import Audio, Config
 from rtmelody.core.ring import Ring
 from rtmelody.engine.board import EVENTS, Board, Snapshot, shared_memory
@@ -189,6 +191,38 @@ for tenth in range(40):
     time.sleep(0.1)
 os.kill(os.getpid(), 9)
 """
+
+
+def test_two_sessions_of_one_moment_have_folders_of_their_own(tmp_path):
+    recorders = [SessionRecorder(tmp_path, 8_000) for _ in range(3)]
+    for pitch, recorder in enumerate(recorders):
+        recorder.put(ToldOn(0.1, pitch, 90, 0.1, 0.9, 0.0))
+        recorder.put(ToldOff(0.2, pitch))
+        recorder.close()
+    assert len(list(tmp_path.glob(f"*/{NOTES}"))) == 3
+    noted = {
+        message.note for file in tmp_path.glob(f"*/{NOTES}") for message in mido.MidiFile(file) if message.type == "note_on"
+    }
+    assert noted == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("typed", "transposed"),
+    [("\x1b[A", [1]), ("\x1b[B\x1b[B", [-1, -2]), (">", [12]), ("\x1b[D\x1b[3~x", []), ("\x1bOP<", [-12])],
+)
+def test_keys_are_whole_sequences(typed, transposed):
+    """An arrow to the left is no `[`."""
+    told = []
+
+    class Commanded:
+        panic = mute = None
+        transpose = told.append
+
+        def threshold(self, probability):
+            raise AssertionError(probability)
+
+    Controls(Commanded(), Config(), threading.Event()).press(typed)
+    assert told == transposed
 
 
 def test_a_crash_costs_a_second(tmp_path):

@@ -1,12 +1,13 @@
 """`rtmelody listen`: microphone to virtual MIDI port."""
 
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import click
 
-from rtmelody.cli.options import Duration, config_option, index_or_name, overridden, until_signal
+from rtmelody.cli.options import DeviceLatency, Duration, config_option, index_or_name, overridden, until_signal
 
 POLL_S = 0.005
 
@@ -16,6 +17,7 @@ POLL_S = 0.005
 @click.option("--rate", type=int, help="Sample rate in Hz; default: the device's own.")
 @click.option("--channel", type=int, help="Input channel, counted from 1.")
 @click.option("--block-size", type=int, help="Samples a block; 0 leaves it to the device.")
+@click.option("--latency", type=DeviceLatency(), metavar="low|high|TIME", help="What to ask of the device (10ms, 0.01).")
 @click.option("--port", help="Name of the virtual MIDI port.")
 @click.option("--to", "also_to", multiple=True, help="Send to this existing MIDI port too (a part of its name); repeatable.")
 @click.option("--transpose", type=int, help="Semitones.")
@@ -24,6 +26,7 @@ POLL_S = 0.005
 @click.option(
     "--record", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Keep sound and notes there."
 )
+@click.option("--osc", metavar="HOST:PORT", help="Send OSC messages there too (/rtmelody/on, /rtmelody/off).")
 @click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an event instead of the view.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but faults.")
@@ -33,12 +36,14 @@ def listen(
     rate: int | None,
     channel: int | None,
     block_size: int | None,
+    latency: str | float | None,
     port: str | None,
     also_to: tuple[str, ...],
     transpose: int | None,
     scale: str | None,
     fixed_latency: float | None,
     record: Path | None,
+    osc: str | None,
     no_midi: bool,
     as_json: bool,
     quiet: bool,
@@ -64,13 +69,20 @@ def listen(
 
     config = overridden(
         load_config(config_file),
-        audio={"device": index_or_name(device), "sample_rate": rate, "channel": channel, "block_size": block_size},
+        audio={
+            "device": index_or_name(device),
+            "sample_rate": rate,
+            "channel": channel,
+            "block_size": block_size,
+            "latency": latency,
+        },
         midi={
             "port": port,
             "also_to": also_to or None,
             "transpose": transpose,
             "scale": scale,
             "fixed_latency_s": fixed_latency,
+            "osc": osc,
         },
     )
     stopping = until_signal()
@@ -78,7 +90,8 @@ def listen(
         controls = Controls(engine, config, stopping)
         display = Terminal(controls) if sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet)
         with closing(display):
-            while not stopping.wait(POLL_S):
+            while not stopping.is_set():
+                time.sleep(POLL_S)  # not `stopping.wait`: it holds a lock, for which a signal's handler might wait for ever
                 for line in engine.tend():
                     display.fault(line)
                 for event in engine.events():

@@ -17,6 +17,7 @@ VERBS = {
     "send": "Pair with a device in the room and send it standard input.",
     "recv": "Wait for such a device and write what it sends.",
     "devices": "List the audio inputs.",
+    "check": "Say what is wrong with the input, and what to set.",
     "config": "Show the effective configuration, or check a file.",
     "train": "Train a model from soundfonts and folders of sounds.",
 }

@@ -35,6 +35,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no time: write 30ms or 0.03", param, context)
 
 
+class DeviceLatency(Duration):
+    """The same, or what the device calls low or high."""
+
+    name = "latency"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        """A word or seconds."""
+        return value if value in ("low", "high") else super().convert(value, param, context)
+
+
 def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
     """The configuration with the options that were given, checked like a file."""
     import msgspec
@@ -61,8 +71,8 @@ def until_signal() -> threading.Event:
     stopping = threading.Event()
 
     def stop(number: int, _frame: Any) -> None:
-        stopping.set()
         signal.signal(number, signal.SIG_DFL)
+        stopping.set()
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):

@@ -1,6 +1,7 @@
 """What `rtmelody listen` shows and takes: a tuner, meters and keys on a terminal, or lines for programs."""
 
 import os
+import re
 import sys
 import threading
 import time
@@ -8,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -26,6 +27,8 @@ RECENT = 50  # notes whose latency counts
 HIGHEST_TRANSPOSITION = 48
 STEP = 0.05  # of the threshold
 UP, DOWN = "\x1b[A", "\x1b[B"
+KEY = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|.", re.DOTALL)  # a control sequence (ECMA-48) is one key
+ON_WINDOWS = {"\xe0H": UP, "\xe0P": DOWN}
 HELP = "p panic   m mute   ↑ ↓ semitone   < > octave   [ ] threshold   q quit"
 
 
@@ -146,9 +149,7 @@ class Controls:
 
     def press(self, typed: str) -> None:
         """Carry out what was typed."""
-        while typed:
-            key = typed[:3] if typed[:3] in self._actions else typed[0]
-            typed = typed[len(key) :]
+        for key in KEY.findall(typed):
             self._actions.get(key, lambda: None)()
 
     def _mute(self) -> None:
@@ -167,12 +168,16 @@ class Controls:
 @contextmanager
 def keyboard() -> Iterator[Callable[[], str]]:
     """A function that gives what was typed since its last call: nothing where standard input is no terminal."""
-    if not sys.stdin.isatty():
+    if not _is_ours(sys.stdin):
         yield lambda: ""
     elif sys.platform == "win32":
         import msvcrt
 
-        yield lambda: msvcrt.getwch() if msvcrt.kbhit() else ""
+        def pressed() -> str:
+            key = msvcrt.getwch() if msvcrt.kbhit() else ""
+            return ON_WINDOWS.get(key + msvcrt.getwch(), "") if key in ("\x00", "\xe0") else key
+
+        yield pressed
     else:
         import select
         import termios
@@ -185,6 +190,18 @@ def keyboard() -> Iterator[Callable[[], str]]:
             yield lambda: os.read(terminal, 32).decode(errors="ignore") if select.select([terminal], [], [], 0)[0] else ""
         finally:
             termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _is_ours(stream: TextIO | None) -> bool:
+    """Whether it is a terminal, and this process in its foreground: another would be stopped for touching it."""
+    if stream is None or not stream.isatty():
+        return False
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except OSError:  # not the terminal that controls this process: nobody stops it there
+        return True
 
 
 def meter(level_db: float) -> str:

@@ -1,6 +1,9 @@
 """The engine as its parent sees it: a process that is started, read, commanded, and replaced when it dies."""
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -8,13 +11,14 @@ from typing import Any, Self
 
 from rtmelody.config import Config
 from rtmelody.engine.board import Board, Snapshot, shared_memory
-from rtmelody.engine.performance import HUNG, Plan, serve
+from rtmelody.engine.performance import HUNG, OF_THE_GROUP, Plan, serve
 from rtmelody.errors import AudioDeviceError, RtmelodyError
-from rtmelody.events import Told
+from rtmelody.events import Told, ToldOff, ToldOn
 
 STARTING_S = 60.0  # Python, Numba and the model are loaded meanwhile, perhaps compiled
 BEAT_S = 5.0  # an engine that has shown nothing for so long hangs
-STOPPING_S = 5.0
+STOPPING_S = 12.0  # the sound system, MIDI and the disk each have their own, shorter patience
+LOOKS_S = 1.0  # `tend` is called more often, unless this process was suspended, and then the engine was as well
 HOPELESS = 5  # processes in a row that died before they listened
 
 
@@ -27,7 +31,10 @@ class Engine:
         self._failed = 0  # processes in a row
         self._next = 0  # event to be read
         self.snapshot = Snapshot()  # the engine's latest state, as of the last `tend`
-        self.missed = 0  # events that came faster than they were read
+        self._looked_at = self._lenient_until = 0.0
+        self._wanted: dict[str, Any] = {}  # the last value of each setting, for the next process
+        self._sounding: ToldOn | None = None  # as far as `events` has told
+        self._left: list[Told] = []  # by a process that died
 
     def __enter__(self) -> Self:
         """Start the process."""
@@ -36,11 +43,9 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         """Let it end its notes and close its devices."""
-        self.command(None)
+        self._command(None)
         self._process.join(STOPPING_S)
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
+        self._bury()
         self.snapshot = self._board.snapshot() or self.snapshot
 
     def tend(self) -> list[str]:
@@ -50,7 +55,12 @@ class Engine:
         """
         lines = self._reports()
         if shown := self._board.snapshot():
-            self.snapshot, self._failed = shown, 0
+            self.snapshot = shown
+            self._failed = 0 if shown.sample_rate else self._failed
+        now = time.monotonic()
+        if now - self._looked_at > LOOKS_S:
+            self._lenient_until = now + BEAT_S
+        self._looked_at = now
         if trouble := self._trouble():
             lines.append(trouble)
             self._replace()
@@ -59,26 +69,33 @@ class Engine:
     def events(self) -> list[Told]:
         """What was recognized since the last call."""
         news = self._board.events(self._next)
-        self._next, self.missed = news.next, self.missed + news.missed
-        return news.events
+        self._next = news.next
+        found, self._left = [*self._left, *news.events], []
+        for event in found:
+            self._sounding = event if isinstance(event, ToldOn) else None
+        return found
 
     def panic(self) -> None:
         """Silence every receiver."""
-        self.command(("panic", None))
+        self._command(("panic", None))
 
     def mute(self, muted: bool) -> None:
         """Send no more notes, or send them again."""
-        self.command(("mute", muted))
+        self._set("mute", muted)
 
     def transpose(self, semitones: int) -> None:
         """Send notes so much higher from now on."""
-        self.command(("transpose", semitones))
+        self._set("transpose", semitones)
 
     def threshold(self, probability: float) -> None:
         """Let a pitch be a candidate from this probability on."""
-        self.command(("threshold", probability))
+        self._set("threshold", probability)
 
-    def command(self, command: tuple[str, Any] | None) -> None:
+    def _set(self, name: str, value: Any) -> None:
+        self._wanted[name] = value
+        self._command((name, value))
+
+    def _command(self, command: tuple[str, Any] | None) -> None:
         """Have the process do something; None ends it."""
         try:
             self._pipe.send(command)
@@ -92,8 +109,11 @@ class Engine:
         self._board, self._next, self._started = Board(memory), 0, time.monotonic()
         arguments = (self._config, self._plan, memory, theirs, before)
         self._process: SpawnProcess = context.Process(target=serve, args=arguments, name="rtmelody engine", daemon=True)
-        self._process.start()
+        with _group_signals_blocked():  # until it ignores them itself
+            self._process.start()
         theirs.close()  # so that its death closes the pipe
+        for setting in self._wanted.items():
+            self._command(setting)
 
     def _reports(self) -> list[str]:
         """What the process has said."""
@@ -115,14 +135,36 @@ class Engine:
         if self._process.exitcode is not None:
             return f"The engine ended (code {self._process.exitcode}): starting anew."
         beat = self.snapshot.at if self.snapshot.at > self._started else self._started + STARTING_S - BEAT_S
-        return "The engine hung: starting anew." if time.monotonic() - beat > BEAT_S else ""
+        now = time.monotonic()
+        return "The engine hung: starting anew." if now - beat > BEAT_S and now > self._lenient_until else ""
 
     def _replace(self) -> None:
         """Raises AudioDeviceError if one process after the other dies."""
         self._failed += 1
         if self._failed > HOPELESS:
             raise AudioDeviceError("The engine dies whenever it is started: see what it wrote, and report it.")
+        self._bury()
+        self._left = self.events()
+        if self._sounding:  # the note that its death has ended
+            self._left.append(ToldOff(max(self._sounding.at, self.snapshot.seconds), self._sounding.midi))
+        self._start(self.snapshot)
+
+    def _bury(self) -> None:
+        """Make sure that the process is gone."""
         self._process.kill()
         self._process.join()
         self._pipe.close()
-        self._start(self.snapshot)
+
+
+@contextmanager
+def _group_signals_blocked() -> Iterator[None]:
+    """A process that is started meanwhile gets no Ctrl-C; this one gets it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    group = {getattr(signal, name) for name in OF_THE_GROUP if hasattr(signal, name)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, group)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

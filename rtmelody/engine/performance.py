@@ -19,9 +19,10 @@ from rtmelody.core.arranger import Arranger
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
-from rtmelody.errors import AudioDeviceError, MidiError, RtmelodyError
+from rtmelody.errors import AudioDeviceError, MidiError, OutputError, RtmelodyError
 from rtmelody.events import Event, NoteOn, began, told
 from rtmelody.io import audio
+from rtmelody.io.osc import OscSender
 from rtmelody.io.session import Fault, SessionRecorder
 from rtmelody.live import Status, StreamClock, run
 
@@ -29,6 +30,7 @@ RETRY_S = 0.5  # between two looks for an input that has gone
 REFRESH_S = 0.05  # the state is shown so often at least, while there is an input
 SWITCH_S = 5e-4  # for so long another thread may keep the interpreter
 PRIORITY = 10  # of real-time scheduling: below a sound server's
+OF_THE_GROUP = ("SIGINT", "SIGHUP", "SIGBREAK")  # signals that reach every process of a terminal: the parent decides
 HUNG = 75  # exit code: the sound system hangs, and only a new process gets rid of it
 
 
@@ -86,13 +88,18 @@ def serve(config: Config, plan: Plan, memory: Any, parent: Connection, before: S
     `before`, the last state of a process whose place this one takes, makes it wait for devices that are not there yet. What
     goes wrong is told to the parent: an RtmelodyError that ends it all, or a line about a fault that was survived.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    for name in OF_THE_GROUP:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
         performance = Performance(config, plan, Board(memory), parent, before)
         signal.signal(signal.SIGTERM, lambda _number, _frame: performance.stop())
         performance.perform()
     except RtmelodyError as error:
         parent.send(error)
+    except Exception as error:  # a defect: the parent starts another engine
+        parent.send(f"The engine failed ({type(error).__name__}: {error}).")
+        raise
 
 
 class Performance:
@@ -101,12 +108,14 @@ class Performance:
     def __init__(self, config: Config, plan: Plan, board: Board, parent: Connection, before: Snapshot | None) -> None:
         """Load the model. See `serve`."""
         self._config, self._plan, self._board, self._parent = config, plan, board, parent
-        self._patient = before is not None
+        self._patient = self._replacement = before is not None
         self._network = Network(model_folder(config.model))
         self._arranger = Arranger(config.midi)
         self._output: Output = NoOutput()
+        self._osc = OscSender(config.midi.osc) if config.midi.osc else None
         self._recognizer: Recognizer | None = None  # the latest one
         self._recorder: SessionRecorder | None = None  # likewise
+        self._sending = threading.Lock()  # commands come from another thread
         self._stopping = threading.Event()
         self._posted = 0  # events on the board
         self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=_undisturbed())
@@ -126,6 +135,7 @@ class Performance:
                 try:
                     if self._plan.midi and isinstance(self._output, NoOutput):
                         self._output = _midi_output(self._config)
+                        self._output.panic()  # an engine that died may have left a note to an existing port
                     if self._patient:
                         audio.look_again()
                     microphone = audio.Microphone(self._config.audio)
@@ -137,16 +147,17 @@ class Performance:
                     self._patient = True
                     self._listen(microphone)
         finally:
-            self._output.close()
+            self._show()
             if self._recorder:
                 self._recorder.close()
+            self._output.close()
             self._show()
 
     def _wait(self) -> None:
         """A device is missing: look again, a little later."""
         self._snapshot.sample_rate = 0.0
         self._show()
-        self._stopping.wait(RETRY_S)
+        time.sleep(RETRY_S)  # waiting for the event could keep a signal's handler from setting it
 
     def _listen(self, microphone: audio.Microphone) -> None:
         """From one fault of the input to the next."""
@@ -163,9 +174,9 @@ class Performance:
         if not microphone.stop():
             self._output.panic()
             self._output.flush()  # it is not closed: that would hang as well
+            self._show()
             if self._recorder:
                 self._recorder.close()
-            self._show()
             sys.stderr.flush()
             os._exit(0 if self._stopping.is_set() else HUNG)
 
@@ -203,7 +214,13 @@ class Performance:
         if self._plan.record and (self._recorder is None or self._recorder.sample_rate != rate):
             if self._recorder:
                 self._recorder.close()
-            self._recorder = SessionRecorder(self._plan.record, rate, since_s)
+            self._recorder = None
+            try:
+                self._recorder = SessionRecorder(self._plan.record, rate, since_s)
+            except OutputError as error:
+                if not self._replacement:
+                    raise
+                self._parent.send(str(error))
         if self._recorder:
             self._recorder.put(since_s)
         return self._recorder
@@ -215,8 +232,11 @@ class Performance:
     def _send(self, event: Event, clock: StreamClock) -> None:
         """To the output, at once or so long after the onset as is wanted."""
         latency_s = self._config.midi.fixed_latency_s
-        if arranged := self._arranger.arrange(event):
-            self._output.send(arranged, clock.time_of(began(event)) + latency_s if latency_s else 0.0)
+        with self._sending:
+            if arranged := self._arranger.arrange(event):
+                self._output.send(arranged, clock.time_of(began(event)) + latency_s if latency_s else 0.0)
+                if self._osc:
+                    self._osc.send(arranged)
 
     def _show(self) -> None:
         self._snapshot.at, self._snapshot.stalled = time.monotonic(), self._output.stalled
@@ -241,9 +261,10 @@ class Performance:
         self._output.panic()
 
     def _mute(self, muted: bool) -> None:
-        self._arranger.muted = muted
-        if muted:
-            self._output.panic()
+        with self._sending:
+            self._arranger.muted = muted
+            if muted:
+                self._output.panic()
 
     def _transpose(self, semitones: int) -> None:
         self._arranger.transpose = semitones

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -53,8 +53,9 @@ def input_devices() -> list[Device]:
 def look_again() -> None:
     """Let PortAudio find devices that have come since it was loaded; no stream may be open."""
     sounddevice = _sounddevice()
+    with suppress(sounddevice.PortAudioError):  # it was not initialized the last time
+        sounddevice._terminate()  # noqa: SLF001 (the way that its issue 16 names)
     with _mapped_errors(sounddevice):
-        sounddevice._terminate()  # noqa: SLF001 (the documented way, sounddevice issue 16)
         sounddevice._initialize()  # noqa: SLF001
 
 

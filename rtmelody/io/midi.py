@@ -59,13 +59,16 @@ class MidiSender:
         self._ports = [MidiPort(settings), *(MidiPort(settings, name) for name in settings.also_to)]
         self._waiting: queue.SimpleQueue[tuple[float, Callable[[MidiPort], None]] | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
+        self._failed = False  # whether a port has refused a message
+        self._patience_s = STALLED_S + (settings.fixed_latency_s or 0.0)  # until what waits has been sent
         self._thread = threading.Thread(target=self._serve, name="midi", daemon=True)
         self._thread.start()
 
     @property
     def stalled(self) -> bool:
-        """Whether a port has not taken a message for a second: its server has died."""
-        return self._busy_since is not None and time.monotonic() - self._busy_since > STALLED_S
+        """Whether a port has refused a message, or not taken one for a second: its device or its server has gone."""
+        since = self._busy_since
+        return self._failed or (since is not None and time.monotonic() - since > STALLED_S)
 
     def send(self, event: Event, due: float = NOW) -> None:
         """Send a note event at a time of `time.monotonic`, in the order of the calls; at once if that is past."""
@@ -79,12 +82,12 @@ class MidiSender:
         """Wait until what was asked for has been sent; whether it was, in the time that a living port takes."""
         sent = threading.Event()
         self._waiting.put((NOW, lambda _port: sent.set()))
-        return sent.wait(STALLED_S)
+        return sent.wait(self._patience_s)
 
     def close(self) -> bool:
         """Silence everything and close; whether that came to an end."""
         self._waiting.put(None)
-        self._thread.join(STALLED_S)
+        self._thread.join(self._patience_s)
         return not self._thread.is_alive()
 
     def _serve(self) -> None:
@@ -93,11 +96,17 @@ class MidiSender:
             if (early := due - time.monotonic()) > 0:
                 time.sleep(early)
             self._busy_since = time.monotonic()
-            for port in self._ports:
-                act(port)
+            self._to_all(act)
             self._busy_since = None
+        self._to_all(MidiPort.close)
+
+    def _to_all(self, act: Callable[[MidiPort], None]) -> None:
+        """A port that has gone must not silence the others."""
         for port in self._ports:
-            port.close()
+            try:
+                act(port)
+            except (rtmidi.RtMidiError, ValueError):
+                self._failed = True
 
 
 def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:

@@ -7,9 +7,10 @@ second. The notes are made of the events at the end, or, where a crash came befo
 import queue
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -49,8 +50,7 @@ class SessionRecorder:
         complete(parent)
         self.sample_rate, self._since_s = sample_rate, since_s
         self.lost = 0  # blocks and events that the disk could not take
-        self._folder = parent / f"{datetime.now().astimezone():%Y-%m-%d %H.%M.%S}"
-        make_folder(self._folder)
+        self._folder = _new_folder(parent)
         try:
             self._lines = (self._folder / EVENTS).open("ab")
             self._sound = soundfile.SoundFile(self._folder / SOUND, "w", round(sample_rate), 1)
@@ -70,32 +70,41 @@ class SessionRecorder:
 
     def close(self) -> None:
         """Write what waits, and the notes."""
-        self._waiting.put(None)
-        self._thread.join(CLOSING_S)
+        with suppress(queue.Full):  # the disk hangs
+            self._waiting.put(None, timeout=CLOSING_S)
+            self._thread.join(CLOSING_S)
 
     def _serve(self) -> None:
         flushed_at = time.monotonic()
-        with self._sound, self._lines:
-            while (item := self._waiting.get()) is not None:
-                try:
-                    self._write(item)
-                    if time.monotonic() - flushed_at > FLUSH_S:
-                        flushed_at = time.monotonic()
-                        self._sound.flush()
-                        self._lines.flush()
-                except (OSError, soundfile.LibsndfileError):  # the disk is full, or gone
-                    self.lost += 1
-        with suppress(OutputError):
-            complete(self._folder.parent)
+        while (item := self._waiting.get()) is not None:
+            with self._disk_may_fail():
+                self._write(item)
+                if time.monotonic() - flushed_at > FLUSH_S:
+                    flushed_at = time.monotonic()
+                    self._sound.flush()
+                    self._lines.flush()
+        for close in (self._sound.close, self._lines.close, lambda: _write_notes(self._folder)):
+            with self._disk_may_fail():
+                close()
+
+    @contextmanager
+    def _disk_may_fail(self) -> Iterator[None]:
+        """It may be full, or gone: then the music goes on."""
+        try:
+            yield
+        except (OSError, soundfile.LibsndfileError, OutputError):
+            self.lost += 1
 
     def _write(self, item: NDArray[np.float32] | float | Entry) -> None:
         if isinstance(item, np.ndarray):
             self._sound.write(item)
             self._samples += len(item)
         elif isinstance(item, float):  # silence while there was no input
-            gap = np.zeros(max(0, round((item - self._since_s) * self.sample_rate) - self._samples), np.float32)
-            self._sound.write(gap)
-            self._samples += len(gap)
+            until = round((item - self._since_s) * self.sample_rate)
+            while self._samples < until:  # in pieces: it may have lasted a night
+                gap = np.zeros(min(until - self._samples, round(self.sample_rate)), np.float32)
+                self._sound.write(gap)
+                self._samples += len(gap)
         else:
             self._lines.write(msgspec.json.encode(self._in_recording(item)) + b"\n")
 
@@ -114,7 +123,27 @@ def complete(parent: Path) -> None:
     """
     for events in parent.glob(f"*/{EVENTS}"):
         if not events.with_name(NOTES).exists():
-            write_whole(events.with_name(NOTES), to_midi(list(_notes(events.read_bytes().splitlines()))))
+            _write_notes(events.parent)
+
+
+def _write_notes(folder: Path) -> None:
+    """A session's notes; one that goes on yet writes them again at its end."""
+    write_whole(folder / NOTES, to_midi(list(_notes((folder / EVENTS).read_bytes().splitlines()))))
+
+
+def _new_folder(parent: Path) -> Path:
+    """Named by date and time, and a number if there is one of that name."""
+    name = f"{datetime.now().astimezone():%Y-%m-%d %H.%M.%S}"
+    for number in count(1):
+        folder = parent / (name if number == 1 else f"{name} ({number})")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+        return folder
+    raise AssertionError("unreachable")
 
 
 def _notes(lines: Iterable[bytes]) -> Iterable[Note]:

@@ -1,0 +1,89 @@
+"""What `rtmelody check` says of an input, of synthetic ones and through a real server."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import needs, organ, wait_for
+from stage import Stage, port_of
+
+from rtmelody.config import load_config
+from rtmelody.core.checkup import examine
+from rtmelody.events import NoteOn
+
+RATE = 48_000
+
+
+def hiss(level_db, seconds=4.0, seed=1):
+    return np.random.default_rng(seed).normal(0, 10 ** (level_db / 20), round(seconds * RATE)).astype(np.float32)
+
+
+def sine(frequency, level_db, seconds=4.0):
+    return (10 ** (level_db / 20) * np.sin(2 * np.pi * frequency * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def notes(cents):
+    return [NoteOn(0, 60, 90, 0, 1.0, deviation) for deviation in cents]
+
+
+def looked_at(samples, played=(), silence=()):
+    return examine(samples, RATE, played, silence, 440.0)
+
+
+def test_levels():
+    quiet_then_loud = np.concatenate((hiss(-60, 2.0), sine(440, -6, 2.0)))
+    found = looked_at(quiet_then_loud, notes([0.0] * 5), [-70.0] * 100)
+    assert found.peak_db == pytest.approx(-6, abs=0.1)
+    assert found.floor_db == pytest.approx(-60, abs=1)
+    assert found.gate_db == pytest.approx(-64)
+    assert found.advice() == []
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (np.zeros(RATE, np.float32), "muted"),
+        (np.clip(sine(440, 6), -1, 1), "clipped"),
+        (hiss(-60), "turn the input up"),
+        (hiss(-30), "noise floor"),
+        (hiss(-60) + sum(sine(50 * harmonic, -40) for harmonic in range(1, 5)), "hum at 50 Hz"),
+        (hiss(-60) + sum(sine(60 * harmonic, -40) for harmonic in range(1, 5)), "hum at 60 Hz"),
+        (hiss(-60), "No note"),
+    ],
+)
+def test_what_is_wrong_is_said(samples, said):
+    assert any(said in sentence for sentence in looked_at(samples.astype(np.float32)).advice())
+
+
+@pytest.mark.parametrize("samples", [hiss(-50), hiss(-60) + sine(196, -12), np.float32(0.3) * organ(98.0, 4.0, RATE)])
+def test_music_and_hiss_are_no_hum(samples):
+    assert looked_at(samples).hum_hz is None
+
+
+def test_tuning():
+    found = looked_at(sine(440, -6), notes([19, 20, 21, 20, -60]))
+    assert found.cents == 20
+    assert found.a4_hz == pytest.approx(445.1, abs=0.05)
+    assert looked_at(sine(440, -6), notes([20, 20, 20])).a4_hz is None
+
+
+@needs("jackd", "jack_wait", "jack_lsp")
+def test_through_a_real_input(jack_server, tmp_path):
+    """Detuned notes with pauses, and the settings that follow."""
+    pitches = 440.0 * 2 ** (np.array([0, 2, 4, 5, 7, 9]) / 12) * 2 ** (25 / 1200)
+    tune = np.concatenate([np.concatenate((organ(hz, 0.5, jack_server), np.zeros(jack_server // 4))) for hz in pitches])
+    written = tmp_path / "my.yaml"
+    command = [sys.executable, "-m", "rtmelody", "check", "--device", "fakemic", "--seconds", "6", "--json", "--write", written]
+    with Stage(tmp_path) as stage:
+        play = stage.microphone(np.pad(tune, (0, 10 * jack_server)) + hiss(-80, len(tune) / RATE + 10))
+        checking = stage.start(*command, stdout=subprocess.PIPE, text=True)
+        wait_for(lambda: port_of("PortAudio"))
+        play()
+        found = json.loads(checking.communicate(timeout=60)[0])
+        assert checking.returncode == 0
+    assert found["notes"] >= len(pitches)
+    assert found["cents"] == pytest.approx(25, abs=6)
+    assert any("a4_hz" in sentence for sentence in found["advice"])
+    assert load_config(written).tuning.a4_hz == pytest.approx(446.4, abs=1.6)

@@ -19,7 +19,7 @@ PATIENCE_S = 3.0  # a device that starts may take a second
 FALTERING_S = 0.8  # one that runs sends a block every few milliseconds
 SUSPENDED_S = 0.8  # this process looks every few milliseconds; what waits after such a pause is of the past
 MUTE_S = 1.0  # no converter is so quiet that it sends zeros for so long
-DRIFT = 3e-4  # by which two clocks may differ, and more
+RECENT_S = 0.5  # of deliveries: one of them at least was in time
 
 
 class Source(Protocol):
@@ -92,21 +92,26 @@ class Playback:
 
 
 class StreamClock:
-    """Which moment of `time.monotonic` a sample belongs to: what came later than the quickest block had only waited."""
+    """Which moment of `time.monotonic` a sample belongs to: what came later than the quickest recent block had only waited.
+
+    Of recent ones, since clocks drift, and samples that the device has lost move all that follow.
+    """
 
     def __init__(self, sample_rate: float) -> None:
         """Know nothing before the first `observe`."""
         self._rate = sample_rate
-        self._began, self._observed = float("inf"), 0.0
+        self._before = self._lately = float("inf")  # when the stream began, by the quickest blocks of two stretches
+        self._turned = 0.0  # when the later stretch began
 
     def observe(self, samples: int, now: float) -> None:
-        """So many samples have been delivered by now; a device whose clock is slower than ours is followed."""
-        self._began = min(self._began + DRIFT * (now - self._observed), now - samples / self._rate)
-        self._observed = now
+        """So many samples have been delivered by now."""
+        if now - self._turned > RECENT_S:
+            self._before, self._lately, self._turned = self._lately, float("inf"), now
+        self._lately = min(self._lately, now - samples / self._rate)
 
     def time_of(self, sample: int) -> float:
         """When a sample was delivered, at the earliest."""
-        return self._began + sample / self._rate
+        return min(self._before, self._lately) + sample / self._rate
 
 
 class Watch:

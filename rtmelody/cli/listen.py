@@ -22,7 +22,7 @@ POLL_S = 0.005
 @click.option("--to", "also_to", multiple=True, help="Send to this existing MIDI port too (a part of its name); repeatable.")
 @click.option("--transpose", type=int, help="Semitones.")
 @click.option("--scale", help="Move notes to a scale: 'C major', 'F# minor', 'A minor pentatonic' …")
-@click.option("--fixed-latency", type=Duration(), help="Send each note so long after its onset (30ms, 0.03), for less jitter.")
+@click.option("--fixed-latency", type=Duration(), help="Send each note so long after its estimated onset (60ms, 0.06).")
 @click.option(
     "--record", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Keep sound and notes there."
 )
@@ -54,7 +54,7 @@ def listen(
     \b
     rtmelody listen                          the default input -> port "rtmelody"
     rtmelody listen --device Scarlett        the first input whose name has that in it
-    rtmelody listen --fixed-latency 50ms     every note 50 ms after its onset: later, but even
+    rtmelody listen --fixed-latency 50ms     every note 50 ms after its estimated onset
     rtmelody listen --no-midi --json         events for another program
     rtmelody listen --record takes           audio.flac, events.jsonl and notes.mid in a folder of takes/
 

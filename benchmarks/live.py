@@ -1,8 +1,8 @@
 """`python -m benchmarks.live`: from an onset at the converter to the MIDI message at a receiver, through a real JACK server.
 
 A client plays single tones at known frames and notes the frame of every MIDI message that comes back: rtmelody as soon as
-possible and with a fixed latency, and aubionotes, one after the other on the same server (48 kHz, 128 samples a period). Writes
-benchmarks/results/live.json and docs/live.md. Needs jackd, and aubionotes for the comparison; takes three minutes.
+possible, and aubionotes, one after the other on the same server (48 kHz, 128 samples a period). Writes
+benchmarks/results/live.json and docs/live.md. Needs jackd, and aubionotes for the comparison; takes two minutes.
 """
 
 import json
@@ -29,16 +29,12 @@ LOWEST, HIGHEST = 60, 96
 TONES, TONE_S, SLOT_S = 80, 0.25, 0.45
 WARMING_S = 12.0  # Python, Numba and the model are loaded meanwhile
 LATEST_S = 0.2
-FIXED = "60ms"
 NOTE_ON = 0x90
 Message = tuple[int, int, int]  # frame, status, pitch
 PEERS = {
     "rtmelody": [sys.executable, "-m", "rtmelody", "listen", "--device", "fakemic", "--quiet"],
-    f"rtmelody --fixed-latency {FIXED}": [
-        sys.executable, "-m", "rtmelody", "listen", "--device", "fakemic", "--quiet", "--fixed-latency", FIXED,
-    ],
     "aubionotes": ["aubionotes", "-j"],
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -59,8 +55,7 @@ def document(result: dict[str, Any]) -> str:
         "",
         f"{result['tones']} single tones from C4 to C7 through a JACK server ({result['rate']} Hz, {result['period']} samples",
         "a period), from the frame of the onset at the converter to the frame of the note-on at a receiver.",
-        "Jitter is what lies between the 5th and the 95th percentile. A fixed latency counts from the estimated onset, which is",
-        "a whole number of hops (10 ms) before the decision: for clean tones that is no more even yet. `python -m benchmarks.live`",
+        "Jitter is what lies between the 5th and the 95th percentile. `python -m benchmarks.live`",
         f"at commit {about['commit']}, {about['date']}.",
         "",
         "| | right | median | 90 % within | jitter |",

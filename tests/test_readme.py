@@ -1,12 +1,13 @@
 """The README says what is so."""
 
+import json
 import re
 import subprocess
 import sys
 
 from conftest import ROOT
 
-from benchmarks import report, run
+from benchmarks import live, report, run
 from benchmarks.pairing import report as pairing
 from benchmarks.report import BEGIN, END
 
@@ -37,6 +38,10 @@ def test_committed_result_holds_the_floors():
 def test_pairing_figures_are_those_of_the_result():
     document = pairing.DOCUMENT.read_text(encoding="utf-8")
     assert f"{BEGIN}\n{pairing.table(PAIRING)}{END}" in document
+
+
+def test_latencies_are_those_of_the_result():
+    assert live.document(json.loads(live.RESULT.read_text(encoding="utf-8"))) == live.DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_result_reports_every_peer():

@@ -20,7 +20,7 @@ HUM_WIDTH_HZ = 1.5
 QUIETER_S = 0.5  # pieces of sound, of which the quieter half is searched for hum
 FEWEST_NOTES = 4  # before anything is said about tuning
 MARGIN_DB = 6.0  # of the gate above what is heard in silence
-LOUD_DB, SOFT_DB, NOISY_DB = -1.0, -30.0, -45.0
+SOFT_DB, NOISY_DB = -30.0, -45.0
 OUT_OF_TUNE_CENTS = 5.0
 A4_HZ = (390.0, 466.0)
 

@@ -40,7 +40,7 @@ class Snapshot(msgspec.Struct):
 
 
 class Board:
-    """Two slots' worth of news: one for the state, and a ring of them for events."""
+    """A place for the state, and a ring of places for events."""
 
     def __init__(self, memory: Any) -> None:
         """Look at, or write into, what `shared_memory` gave."""

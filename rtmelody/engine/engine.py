@@ -30,6 +30,7 @@ class Engine:
         self._config, self._plan = config, Plan(midi=midi, record=record, began=time.monotonic())
         self._failed = 0  # processes in a row
         self._next = 0  # event to be read
+        self._missed = 0  # events that came faster than they were read, and were not told of yet
         self.snapshot = Snapshot()  # the engine's latest state, as of the last `tend`
         self._looked_at = self._lenient_until = 0.0
         self._wanted: dict[str, Any] = {}  # the last value of each setting, for the next process
@@ -54,6 +55,9 @@ class Engine:
         Raises RtmelodyError if it cannot go on.
         """
         lines = self._reports()
+        if self._missed:
+            lines.append(f"{self._missed} events came faster than they were read.")
+            self._missed = 0
         if shown := self._board.snapshot():
             self.snapshot = shown
             self._failed = 0 if shown.sample_rate else self._failed
@@ -69,7 +73,7 @@ class Engine:
     def events(self) -> list[Told]:
         """What was recognized since the last call."""
         news = self._board.events(self._next)
-        self._next = news.next
+        self._next, self._missed = news.next, self._missed + news.missed
         found, self._left = [*self._left, *news.events], []
         for event in found:
             self._sounding = event if isinstance(event, ToldOn) else None

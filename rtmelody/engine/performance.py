@@ -96,10 +96,16 @@ def serve(config: Config, plan: Plan, memory: Any, parent: Connection, before: S
         signal.signal(signal.SIGTERM, lambda _number, _frame: performance.stop())
         performance.perform()
     except RtmelodyError as error:
-        parent.send(error)
+        _tell(parent, error)
     except Exception as error:  # a defect: the parent starts another engine
-        parent.send(f"The engine failed ({type(error).__name__}: {error}).")
+        _tell(parent, f"The engine failed ({type(error).__name__}: {error}).")
         raise
+
+
+def _tell(parent: Connection, news: str | RtmelodyError) -> None:
+    """A parent that has gone need not know; that it has, the commands' thread notices."""
+    with suppress(OSError):
+        parent.send(news)
 
 
 class Performance:
@@ -168,7 +174,7 @@ class Performance:
             fault = str(error)
         if fault:
             self._snapshot.faults += 1
-            self._parent.send(fault)
+            _tell(self._parent, fault)
             if self._recorder:
                 self._recorder.put(Fault(self._now(), fault))
         if not microphone.stop():
@@ -220,7 +226,7 @@ class Performance:
             except OutputError as error:
                 if not self._replacement:
                     raise
-                self._parent.send(str(error))
+                _tell(self._parent, str(error))
         if self._recorder:
             self._recorder.put(since_s)
         return self._recorder

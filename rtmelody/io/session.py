@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -134,16 +133,17 @@ def _write_notes(folder: Path) -> None:
 def _new_folder(parent: Path) -> Path:
     """Named by date and time, and a number if there is one of that name."""
     name = f"{datetime.now().astimezone():%Y-%m-%d %H.%M.%S}"
-    for number in count(1):
-        folder = parent / (name if number == 1 else f"{name} ({number})")
+    folder, number = parent / name, 1
+    while True:
         try:
             folder.mkdir()
         except FileExistsError:
-            continue
+            number += 1
+            folder = parent / f"{name} ({number})"
         except OSError as error:
             raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
-        return folder
-    raise AssertionError("unreachable")
+        else:
+            return folder
 
 
 def _notes(lines: Iterable[bytes]) -> Iterable[Note]:

@@ -168,14 +168,14 @@ class Ear:
         return float(sum(slot[part].max() for slot, part in zip(slots, form[:count], strict=True)))
 
     def _matches(self, shares: Scores) -> Scores:
-        """How well each form [TUNINGS, FORMS] fits the notes with which the shares begin; of one tuning, only the first counts.
+        """How well each form fits the notes with which the shares [tunings, hops, ALPHABET] begin: [tunings, FORMS].
 
         That is the mean share of the weaker half of its notes, since every other one may occur in a body too.
         """
         slots = self._slot_shares(shares, LEAD_IN_NOTES, 1.0)
         notes = np.sort(slots[:, np.arange(LEAD_IN_NOTES), FORMS])
         weaker = notes[..., : LEAD_IN_NOTES // 2].mean(axis=-1)
-        fits: Scores = np.minimum(weaker * TUNINGS[:, None], ITSELF * weaker[ALONE])
+        fits: Scores = np.minimum(weaker * TUNINGS[: len(weaker), None], ITSELF * weaker[ALONE])
         return fits
 
     def _slot_shares(self, shares: Scores, count: int, tempo: float) -> Scores:

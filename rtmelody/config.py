@@ -1,7 +1,7 @@
 """The configuration: its schema is the one place of defaults. config.yaml repeats it with comments; a test holds them equal."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -15,6 +15,11 @@ Decibel = Annotated[float, Meta(ge=-140.0, le=20.0)]
 DeviceLatency = Annotated[float, Meta(gt=0.0, le=2.0)]
 
 Pitch = Annotated[int, Meta(ge=0, le=127)]
+
+LOWEST_A4_HZ, HIGHEST_A4_HZ = 390.0, 466.0
+
+Speed = Literal["fast", "balanced", "careful"]
+EVIDENCE_S: dict[Speed, float] = {"fast": 0.006, "balanced": 0.016, "careful": 0.028}  # probability times seconds
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TONICS = {
@@ -41,6 +46,7 @@ class Audio(Section, frozen=True, kw_only=True):
     channel: Annotated[int, Meta(ge=1, le=256)] = 1
     block_size: Annotated[int, Meta(ge=0, le=16_384)] = 128
     latency: str | DeviceLatency = "low"
+    pcm: Literal["s16le", "s24le", "s32le", "f32le"] = "s16le"
     ring_s: Annotated[float, Meta(ge=0.05, le=60.0)] = 1.0
 
     def __post_init__(self) -> None:
@@ -52,15 +58,17 @@ class Audio(Section, frozen=True, kw_only=True):
 class Tuning(Section, frozen=True, kw_only=True):
     """How the instruments are tuned."""
 
-    a4_hz: Annotated[float, Meta(ge=390.0, le=466.0)] = 440.0
+    a4_hz: Annotated[float, Meta(ge=LOWEST_A4_HZ, le=HIGHEST_A4_HZ)] = 440.0
+    follow: bool = False
 
 
 class Tracker(Section, frozen=True, kw_only=True):
     """Thresholds of the debouncing state machine."""
 
+    speed: Speed = "balanced"
     on_probability: Probability = 0.5
     off_probability: Probability = 0.2
-    evidence_s: Seconds = 0.016
+    evidence_s: Seconds | None = None
     strike: Probability = 0.2
     strike_s: Seconds = 0.02
     refractory_s: Seconds = 0.07
@@ -78,6 +86,11 @@ class Tracker(Section, frozen=True, kw_only=True):
         if self.velocity_floor_db >= self.velocity_ceiling_db:
             raise ValueError("velocity_floor_db must lie below velocity_ceiling_db")
 
+    @property
+    def evidence(self) -> float:
+        """Probability times seconds that a candidate must gather: what is set, or what the speed asks."""
+        return EVIDENCE_S[self.speed] if self.evidence_s is None else self.evidence_s
+
 
 class Midi(Section, frozen=True, kw_only=True):
     """Where the notes go, and what becomes of them on the way."""
@@ -90,6 +103,7 @@ class Midi(Section, frozen=True, kw_only=True):
     highest_pitch: Pitch = 127
     scale: str | None = None
     velocity_curve: Annotated[float, Meta(ge=0.1, le=10.0)] = 1.0
+    bend: Literal["pitch", "mpe"] | None = None
     fixed_latency_s: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     osc: str | None = None
 

@@ -34,11 +34,16 @@ with client:
 """
 
 
-def received(path):
-    """(on or off, pitch) of every note message that jack_midi_dump printed."""
+def dumped(path):
+    """The three bytes of every message that jack_midi_dump printed."""
     lines = [line for line in path.read_text().splitlines() if re.match(r"\s*\d+:", line)]
-    messages = [[int(byte, 16) for byte in line.split(":")[1].split()[:3]] for line in lines]
-    return [("on" if status & 0xF0 == 0x90 else "off", pitch) for status, pitch, _ in messages if status & 0xF0 in (0x80, 0x90)]
+    return [[int(byte, 16) for byte in line.split(":")[1].split()[:3]] for line in lines]
+
+
+def received(path):
+    """(on or off, pitch) of its note messages."""
+    names = {0x80: "off", 0x90: "on"}
+    return [(names[status & 0xF0], pitch) for status, pitch, _ in dumped(path) if status & 0xF0 in names]
 
 
 class Stage:
@@ -82,14 +87,14 @@ class Stage:
     def output(self):
         return (self._folder / "listened.txt").read_text()
 
-    def monitor(self):
+    def monitor(self, parse=received):
         """What tells the messages that come out of `rtmelody listen`."""
         self._monitors += 1
-        dumped = self._folder / f"dump{self._monitors}.txt"
-        self.start("stdbuf", "-oL", "jack_midi_dump", "-a", stdout=self._stack.enter_context(dumped.open("w")))
+        dump = self._folder / f"dump{self._monitors}.txt"
+        self.start("stdbuf", "-oL", "jack_midi_dump", "-a", stdout=self._stack.enter_context(dump.open("w")))
         source, sink = wait_for(lambda: port_of("rtmelody")), wait_for(lambda: port_of("midi-monitor"))
         subprocess.run(["jack_connect", source, sink], env=ENVIRONMENT, check=True, capture_output=True)
-        return lambda: received(dumped)
+        return lambda: parse(dump)
 
 
 def port_of(client):

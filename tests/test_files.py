@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rtmelody.errors import AudioFileError, OutputError
 from rtmelody.events import Note
 from rtmelody.io import files
+from rtmelody.io.pcm import decoded
 
 NOTES = [Note(0.5, 0.9, 60, 100, 0.9, -3.0, 0.53), Note(0.9, 1.4, 64, 80, 0.8, 4.5, 0.93)]
 
@@ -112,3 +113,15 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_write_into_nowhere(tmp_path):
     with pytest.raises(OutputError, match="No such file"):
         files.write_whole(tmp_path / "none" / "out.mid", b"x")
+
+
+@pytest.mark.parametrize(
+    ("pcm", "subtype"), [("s16le", "PCM_16"), ("s24le", "PCM_24"), ("s32le", "PCM_32"), ("f32le", "FLOAT")]
+)
+def test_raw_samples_are_those_of_the_library(pcm, subtype, tmp_path):
+    sound = np.random.default_rng(0).uniform(-1, 1, 1_000)
+    soundfile.write(tmp_path / "sound.raw", sound, 8_000, subtype, format="RAW", endian="LITTLE")
+    read, _ = soundfile.read(
+        tmp_path / "sound.raw", dtype="float32", samplerate=8_000, channels=1, subtype=subtype, format="RAW", endian="LITTLE"
+    )
+    assert np.array_equal(decoded((tmp_path / "sound.raw").read_bytes(), pcm), read)

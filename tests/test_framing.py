@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtmelody.core import framing as module
-from rtmelody.core.framing import Framing, FrontEnd
+from rtmelody.core.framing import RECENT_S, Framing, FrontEnd
 from rtmelody.errors import ConfigError
 
 RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000)
@@ -138,3 +138,13 @@ def test_works_where_no_cache_can_be_written():
 def test_impossible_rates(rate):
     with pytest.raises(ConfigError, match="8 and 192 kHz"):
         Framing(rate)
+
+
+@given(st.lists(st.integers(0, 5_000), max_size=12), st.integers(0, 20_000), st.integers(0, 20_000))
+def test_recent_samples_can_be_asked_for_again(sizes, start, stop):
+    framing = Framing(8_000)
+    stream = np.arange(sum(sizes), dtype=np.float32) / sum([*sizes, 1])
+    for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+        framing.push(stream[end - size : end])
+    kept = max(0, len(stream) - round(RECENT_S * 8_000))
+    assert np.array_equal(framing.recent(start, stop), stream[max(start, kept) : stop])

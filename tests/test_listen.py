@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import ExitStack
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -18,12 +19,14 @@ from conftest import ENVIRONMENT, jackd, needs, organ, ports, wait_for
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 from scipy.signal import resample_poly
-from stage import Stage, port_of, received
+from stage import Stage, dumped, port_of, received
 
 from rtmelody import NoteOff, NoteOn, Recognizer
 from rtmelody.config import Midi
 from rtmelody.errors import MidiError
-from rtmelody.io.midi import MidiPort, MidiSender
+from rtmelody.events import Told, told
+from rtmelody.io.midi import MidiPort, midi_ports
+from rtmelody.io.sender import Sender
 
 pytestmark = needs("jackd", "jack_midi_dump", "jack_wait", "jack_lsp", "jack_connect", "stdbuf")
 
@@ -64,21 +67,21 @@ def join(monkeypatch):
 @pytest.mark.usefixtures("jack_server")
 def test_an_existing_port_and_a_virtual_one_get_the_same_notes_when_they_are_due(tmp_path, monkeypatch):
     join(monkeypatch)
-    dumped = tmp_path / "dump.txt"
+    dump = tmp_path / "dump.txt"
     with ExitStack() as stack:
-        command, file = ["stdbuf", "-oL", "jack_midi_dump", "-a"], stack.enter_context(dumped.open("w"))
+        command, file = ["stdbuf", "-oL", "jack_midi_dump", "-a"], stack.enter_context(dump.open("w"))
         stack.callback(stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, stdout=file)).kill)
         wait_for(lambda: any("midi-monitor" in name for name in ports()))
-        sender = MidiSender(Midi(also_to=("midi-monitor",)))
+        sender = Sender(midi_ports(Midi(also_to=("midi-monitor",))))
         sink = next(name for name in ports() if "midi-monitor" in name)
         subprocess.run(["jack_connect", "rtmelody:out", sink], env=ENVIRONMENT, check=True, capture_output=True)
         due = time.monotonic() + 0.5
         for event in (NoteOn(0, 60, 100, 0, 1.0, 0.0), NoteOff(0, 60)):
             sender.send(event, due)
-        assert received(dumped) == []
-        wait_for(lambda: len(received(dumped)) == 4)
+        assert received(dump) == []
+        wait_for(lambda: len(received(dump)) == 4)
         assert time.monotonic() >= due
-        assert sorted(received(dumped)) == [("off", 60)] * 2 + [("on", 60)] * 2
+        assert sorted(received(dump)) == [("off", 60)] * 2 + [("on", 60)] * 2
         assert not sender.stalled
         assert sender.close()
 
@@ -88,6 +91,56 @@ def test_a_port_that_does_not_exist_is_said_in_a_sentence(monkeypatch):
     join(monkeypatch)
     with pytest.raises(MidiError, match="no MIDI port with 'nobody'"):
         MidiPort(Midi(), "nobody")
+
+
+def ranges(messages):
+    """Every value given to a registered parameter."""
+    return [second for status, number, second in messages if status & 0xF0 == 0xB0 and number == 6]
+
+
+def bent(messages, reach):
+    """(channel, cents or on) of every bend and note-on."""
+    found = []
+    for status, first, second in messages:
+        if status & 0xF0 == 0xE0:
+            found.append((status & 0x0F, round(((second << 7) + first - 8192) / 8192 * 100 * reach)))
+        elif status & 0xF0 == 0x90:
+            found.append((status & 0x0F, "on"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("bend", "channels", "announced"), [("pitch", [0, 0], [2]), ("mpe", [1, 2], [15, 2, 48])], ids=["pitch", "mpe"]
+)
+def test_what_is_played_a_little_sharp_is_bent_before_it_sounds(bend, channels, announced, jack_server, tmp_path):
+    """Two notes, 30 cents sharp, on one channel or on one each; how far a bend reaches is announced."""
+    rate, sharp = jack_server, 2 ** (30 / 1200)
+    tune = np.concatenate([organ(frequency * sharp, 0.5, rate) for frequency in (440.0, 523.25)] + [np.zeros(rate // 2)])
+    with Stage(tmp_path) as stage:
+        play, listener = stage.microphone(tune.astype(np.float32)), stage.listener("--bend", bend)
+        everything = stage.monitor(dumped)
+        play()
+        wait_for(lambda: [status & 0xF0 for status, *_ in everything()].count(0x80) == 2)
+        listener.send_signal(signal.SIGTERM)
+        assert listener.wait(20) == 0, stage.output
+        wait_for(lambda: ranges(everything()) == announced)
+        notes = [message for message in bent(everything(), announced[-1]) if message[1] != 0]
+    ons = [place for place, (_, what) in enumerate(notes) if what == "on"]
+    assert [notes[place][0] for place in ons] == channels
+    for place in ons:
+        assert notes[place - 1] == (notes[place][0], pytest.approx(30, abs=8))
+
+
+def test_samples_from_a_pipe_are_heard_to_the_last_one(demo, network):
+    """Faster than any microphone, and nothing is lost: the notes are those of `transcribe`."""
+    samples, rate = demo
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "rtmelody", "listen", "--device", "-", "--rate", str(rate), "--no-midi", "--json"]
+    command += ["--pcm", "f32le"]
+    listened = subprocess.run(command, input=samples.tobytes(), stdout=pipe, stderr=pipe, check=True)
+    recognizer = Recognizer(rate, None, network)
+    expected = [told(event, rate) for event in recognizer.push(samples) + recognizer.flush()]
+    assert [msgspec.json.decode(line, type=Told) for line in listened.stdout.splitlines()] == expected
 
 
 def test_osc_messages_arrive_too(jack_server, tmp_path):
@@ -131,6 +184,8 @@ def test_the_view_on_a_terminal_and_its_keys(jack_server, tmp_path):
         os.write(terminal, b"m")
         wait_for(lambda: "MUTED" in drawn.text)
         wait_for(lambda: "notes    3" in drawn.text)
+        os.write(terminal, b"s")
+        wait_for(lambda: "careful" in drawn.text)
         os.write(terminal, b"q")
         assert listener.wait(20) == 0
         assert messages() == [("on", 69), ("off", 69), ("on", 84), ("off", 84)]

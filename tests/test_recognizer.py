@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
 from rtmelody import NoteOff, NoteOn, Recognizer, notes
-from rtmelody.config import Config, Tuning
+from rtmelody.config import Config, Tracker, Tuning
+from rtmelody.core import attack
+from rtmelody.core.bend import FASTEST, Bend
 from rtmelody.live import Playback, run
 
 
@@ -44,6 +46,79 @@ def test_events_do_not_depend_on_the_cut(demo, network, sizes):
         start += size
     assert events + recognizer.flush() == whole
     assert len(whole) > 4
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.integers(0, 5_000), max_size=10))
+def test_nor_while_the_tuning_follows_the_player(demo, network, sizes):
+    samples, rate = resample_poly(demo[0][: 8 * demo[1]], 100, 102).astype(np.float32), demo[1]
+    config = Config(tuning=Tuning(follow=True))
+    whole = recognize(samples, rate, network, config)
+    recognizer, events, start = Recognizer(rate, config, network), [], 0
+    for size in [*sizes, len(samples)]:
+        events += recognizer.push(samples[start : start + size])
+        start += size
+    assert events + recognizer.flush() == whole
+    assert recognizer.framing.a4_hz == pytest.approx(440 * 1.02, rel=0.003)
+
+
+def test_speeds_differ_in_when_a_note_is_named(demo, network):
+    """The sooner, the more notes; what is said at leisure is said at once too."""
+    samples, rate = demo
+    at = {}
+    for speed in ("fast", "balanced", "careful"):
+        events = recognize(samples, rate, network, Config(tracker=Tracker(speed=speed)))
+        at[speed] = [event.at - event.onset for event in events if isinstance(event, NoteOn)]
+    assert np.median(at["fast"]) < np.median(at["balanced"]) < np.median(at["careful"])
+    assert len(at["fast"]) >= len(at["balanced"]) >= len(at["careful"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(60, 96), st.floats(0.0, 480.0), st.sampled_from([44_100, 48_000]))
+def test_an_onset_is_told_to_a_few_milliseconds(network, pitch, shift, rate):
+    """Wherever it lies between two hops."""
+    start = round(0.3 * rate + shift)
+    note = piano_like(440.0 * 2 ** ((pitch - 69) / 12), 0.4, rate)
+    noise = np.random.default_rng(pitch).normal(0, 1e-4, start + len(note))
+    noise[start:] += note
+    first = next(event for event in recognize(noise.astype(np.float32), rate, network) if isinstance(event, NoteOn))
+    assert abs(first.onset - start) < 0.004 * rate
+
+
+def test_a_bend_follows_a_vibrato(network):
+    """Thirty-five cents, 5.5 times a second, two hops late; nothing is jumped."""
+    rate = 48_000
+    time = np.arange(3 * rate) / rate
+    cents = 35 * np.clip(time / 0.4 - 0.6, 0, 1) * np.sin(2 * np.pi * 5.5 * time)
+    phase = 2 * np.pi * np.cumsum(440.0 * 2 ** (cents / 1200)) / rate
+    sound = 0.15 * np.minimum(1, time / 0.005) * sum(np.sin(h * phase) / h for h in range(1, 9))
+    recognizer, bend, bent = Recognizer(rate, None, network), Bend(), []
+    for start in range(0, len(sound), 480):
+        for event in recognizer.push(sound[start : start + 480].astype(np.float32)):
+            bend.begin(event.cents)
+        bent.append(bend.follow(recognizer.cents() or 0.0, 0.01))
+    assert np.sqrt(np.mean((np.array(bent)[22:] - cents[480 * 21 : 480 * 299 : 480]) ** 2)) < 5
+    assert max(abs(np.diff(bent))) <= FASTEST * 0.01
+
+
+def test_a_slip_of_the_tuner_is_no_bend():
+    bend = Bend()
+    bend.begin(5.0)
+    assert [bend.follow(cents, 0.01) for cents in (5.0, -60.0, 5.0, 5.0)] == [5.0] * 4
+    assert [bend.follow(cents, 0.01) for cents in (55.0, 55.0, 55.0)] == [5.0, 25.0, 45.0]
+
+
+@given(st.integers(10, 60), st.integers(10, 60), st.sampled_from([8_000, 48_000, 192_000]))
+def test_the_attack_is_where_the_power_grew(quiet_ms, loud_ms, rate):
+    rng = np.random.default_rng(1)
+    quiet, loud = rng.normal(0, 0.01, quiet_ms * rate // 1000), rng.normal(0, 0.1, loud_ms * rate // 1000)
+    place = attack.find(np.concatenate((quiet, loud)).astype(np.float32), rate)
+    assert abs(place - len(quiet)) <= 0.0015 * rate
+
+
+@pytest.mark.parametrize("samples", [np.zeros(4_800), np.ones(4_800), np.geomspace(1, 0.1, 4_800), np.ones(100), np.ones(0)])
+def test_without_growth_there_is_no_attack(samples):
+    assert attack.find(samples.astype(np.float32), 48_000) is None
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])

@@ -13,7 +13,11 @@ POLL_S = 0.005
 
 
 @click.command()
-@click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
+@click.option(
+    "-d",
+    "--device",
+    help="Input: an index, a name or a part of a name (see `rtmelody devices`), or - for samples on standard input.",
+)
 @click.option("--rate", type=int, help="Sample rate in Hz; default: the device's own.")
 @click.option("--channel", type=int, help="Input channel, counted from 1.")
 @click.option("--block-size", type=int, help="Samples a block; 0 leaves it to the device.")
@@ -26,6 +30,12 @@ POLL_S = 0.005
 @click.option(
     "--record", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Keep sound and notes there."
 )
+@click.option(
+    "--speed", type=click.Choice(["fast", "balanced", "careful"]), help="How soon a note is named; default: balanced."
+)
+@click.option("--bend", type=click.Choice(["pitch", "mpe"]), help="Send what the player bends as pitch bend, or as MPE.")
+@click.option("--follow", is_flag=True, default=None, help="Let the tuning of A4 follow the player.")
+@click.option("--pcm", type=click.Choice(["s16le", "s24le", "s32le", "f32le"]), help="Format of samples on standard input.")
 @click.option("--osc", metavar="HOST:PORT", help="Send OSC messages there too (/rtmelody/on, /rtmelody/off).")
 @click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an event instead of the view.")
@@ -43,6 +53,10 @@ def listen(
     scale: str | None,
     fixed_latency: float | None,
     record: Path | None,
+    speed: str | None,
+    bend: str | None,
+    follow: bool | None,
+    pcm: str | None,
     osc: str | None,
     no_midi: bool,
     as_json: bool,
@@ -56,12 +70,14 @@ def listen(
     rtmelody listen --device Scarlett        the first input whose name has that in it
     rtmelody listen --fixed-latency 50ms     every note 50 ms after its estimated onset
     rtmelody listen --no-midi --json         events for another program
+    rtmelody listen --bend mpe --follow      with vibrato and slides, in the player's tuning
+    arecord -f S16_LE -r 48000 | rtmelody listen --device -      samples from another program
     rtmelody listen --record takes           audio.flac, events.jsonl and notes.mid in a folder of takes/
 
     Connect your synthesizer or DAW to the port. On a terminal a view shows tuner, level, latency, overflows (blocks lost
     because the recognizer was late), xruns (losses that the device reports) and faults (times that the input was lost and
     opened again); all three should stay at 0. Keys: p panic, m mute, up and down a semitone, < and > an octave, [ and ]
-    the threshold, q quit.
+    the threshold, s the speed, q quit.
     """  # noqa: D301 (click wants the character itself)
     from rtmelody.cli.stage import Controls, Lines, Terminal, keyboard
     from rtmelody.config import load_config
@@ -75,13 +91,17 @@ def listen(
             "channel": channel,
             "block_size": block_size,
             "latency": latency,
+            "pcm": pcm,
         },
+        tuning={"follow": follow},
+        tracker={"speed": speed},
         midi={
             "port": port,
             "also_to": also_to or None,
             "transpose": transpose,
             "scale": scale,
             "fixed_latency_s": fixed_latency,
+            "bend": bend,
             "osc": osc,
         },
     )
@@ -90,7 +110,7 @@ def listen(
         controls = Controls(engine, config, stopping)
         display = Terminal(controls) if sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet)
         with closing(display):
-            while not stopping.is_set():
+            while not (stopping.is_set() or engine.ended):
                 time.sleep(POLL_S)  # not `stopping.wait`: it holds a lock, for which a signal's handler might wait for ever
                 for line in engine.tend():
                     display.fault(line)

@@ -29,7 +29,7 @@ STEP = 0.05  # of the threshold
 UP, DOWN = "\x1b[A", "\x1b[B"
 KEY = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|.", re.DOTALL)  # a control sequence (ECMA-48) is one key
 ON_WINDOWS = {"\xe0H": UP, "\xe0P": DOWN}
-HELP = "p panic   m mute   ↑ ↓ semitone   < > octave   [ ] threshold   q quit"
+HELP = "p panic   m mute   ↑ ↓ semitone   < > octave   [ ] threshold   s speed   q quit"
 
 
 class Lines:
@@ -121,7 +121,9 @@ class Terminal(Lines):
             return f"         {needle(None)}"
         sounding = "♪" if snapshot.sounding is not None else " "
         name, cents, confidence = note_name(self._last.midi), self._last.cents, self._last.confidence
-        return f"{sounding} {name:5s}  {needle(cents)} {cents:+4.0f} cents  {confidence:4.0%} sure"
+        return (
+            f"{sounding} {name:5s}  {needle(cents)} {cents:+4.0f} cents  {confidence:4.0%} sure   A4 = {snapshot.a4_hz:.1f} Hz"
+        )
 
 
 class Controls:
@@ -131,6 +133,7 @@ class Controls:
         self._engine, self._stopping = engine, stopping
         self.muted, self.transposed = False, config.midi.transpose
         self.threshold, self._lowest = config.tracker.on_probability, config.tracker.off_probability
+        self.speed = config.tracker.speed
         self._actions: dict[str, Callable[[], None]] = {
             "p": engine.panic,
             "q": stopping.set,
@@ -141,11 +144,12 @@ class Controls:
             "<": lambda: self._transpose(-12),
             "]": lambda: self._move_threshold(STEP),
             "[": lambda: self._move_threshold(-STEP),
+            "s": self._next_speed,
         }
 
     def __str__(self) -> str:
         muted = "   MUTED" if self.muted else ""
-        return f"transposed {self.transposed:+d}   threshold {self.threshold:.2f}{muted}"
+        return f"transposed {self.transposed:+d}   threshold {self.threshold:.2f}   {self.speed}{muted}"
 
     def press(self, typed: str) -> None:
         """Carry out what was typed."""
@@ -163,6 +167,13 @@ class Controls:
     def _move_threshold(self, step: float) -> None:
         self.threshold = max(self._lowest, min(1.0 - STEP, self.threshold + step))
         self._engine.threshold(self.threshold)
+
+    def _next_speed(self) -> None:
+        from rtmelody.config import EVIDENCE_S
+
+        speeds = [*EVIDENCE_S]
+        self.speed = speeds[(speeds.index(self.speed) + 1) % len(speeds)]
+        self._engine.speed(self.speed)
 
 
 @contextmanager

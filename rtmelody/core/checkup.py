@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtmelody.config import HIGHEST_A4_HZ, LOWEST_A4_HZ
 from rtmelody.events import NoteOn
 
 FRAME_S = 0.05
@@ -22,7 +23,6 @@ FEWEST_NOTES = 4  # before anything is said about tuning
 MARGIN_DB = 6.0  # of the gate above what is heard in silence
 SOFT_DB, NOISY_DB = -30.0, -45.0
 OUT_OF_TUNE_CENTS = 5.0
-A4_HZ = (390.0, 466.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def examine(
         hum_hz=_hum(samples, sample_rate),
         notes=len(played),
         cents=cents,
-        a4_hz=None if cents is None else float(np.clip(a4_hz * 2 ** (cents / 1200), *A4_HZ)),
+        a4_hz=None if cents is None else float(np.clip(a4_hz * 2 ** (cents / 1200), LOWEST_A4_HZ, HIGHEST_A4_HZ)),
         gate_db=float(np.percentile(silence_db, 95)) + MARGIN_DB if len(silence_db) else LOWEST_DB,
     )
 

@@ -32,6 +32,7 @@ FLOOR_POWER = 1e-12
 NEGLIGIBLE = 1e-12  # an amplitude; smaller ones would decay into float32 denormals, which stall the CPU
 # Samples that one pass over the bank takes: the state then stays in registers that long.
 UNROLL = 8
+RECENT_S = 0.4  # of samples that can be asked for again
 
 
 class FrontEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,13 +99,18 @@ class Framing:
         self.sample_rate = sample_rate
         self.front_end = front_end or FrontEnd()
         self.hop = hop_samples(self.front_end.hop_s, sample_rate)
-        # Hz, and 1 / time constant in samples, of every bin
-        self.frequencies = a4_hz * 2.0 ** ((self.front_end.pitches() - 69.0) / 12.0)
-        self.decay = _decay(self.frequencies, self.front_end, sample_rate)
-        self._pole, self._gain = _coefficients(self.frequencies, self.decay, sample_rate)
+        self.retune(a4_hz)
         self._ranges = np.array((self.front_end.range_db, self.front_end.rise_db), np.float32)
         self._one = self._frames(1)
         self.reset()
+
+    def retune(self, a4_hz: float) -> None:
+        """Tune every bin anew, from the next hop on; what was heard goes on ringing."""
+        self.a4_hz = a4_hz
+        # Hz, and 1 / time constant in samples, of every bin
+        self.frequencies = a4_hz * 2.0 ** ((self.front_end.pitches() - 69.0) / 12.0)
+        self.decay = _decay(self.frequencies, self.front_end, self.sample_rate)
+        self._pole, self._gain = _coefficients(self.frequencies, self.decay, self.sample_rate)
 
     def reset(self) -> None:
         """Forget everything heard so far."""
@@ -112,6 +118,8 @@ class Framing:
         self._history = np.full((self.front_end.rise_hops, self.front_end.bins), FLOOR_DB, np.float32)
         self._gathered = np.zeros(self.hop, np.float32)  # the hop that is not yet complete…
         self._gathered_samples = 0  # …as far as it has come
+        self._recent = np.zeros(round(RECENT_S * self.sample_rate), np.float32)  # a ring…
+        self._heard = 0  # …and the samples that have gone into it
 
     def push(self, samples: Floats) -> Frames:
         """Frames of the hops that `samples` (mono, full scale ±1) complete; what is left waits for the next call.
@@ -128,10 +136,16 @@ class Framing:
         frames = self._one if count == 1 else self._frames(count)
         _frame_stream(
             samples, self._gathered, self._gathered_samples, self._pole, self._gain, self._ranges, self._state, self._history,
-            frames.features, frames.rotation, frames.level_db,
+            frames.features, frames.rotation, frames.level_db, self._recent, self._heard,
         )  # fmt: skip
         self._gathered_samples += len(samples) - count * self.hop
+        self._heard += len(samples)
         return frames
+
+    def recent(self, start: int, stop: int) -> Floats:
+        """The samples [start, stop), counted from the stream's first, as far as they are among the latest `RECENT_S`."""
+        oldest = max(0, self._heard - len(self._recent))
+        return self._recent.take(np.arange(max(start, oldest), min(stop, self._heard)), mode="wrap")
 
     def _frames(self, count: int) -> Frames:
         """Room for so many hops."""
@@ -227,16 +241,23 @@ _samples = numba.types.Array(numba.float32, 1, "A", readonly=True)  # any stride
 
 @_compiled(
     numba.void(
-        _samples, _vector, numba.int64, _matrix, _vector, _vector, _matrix, _matrix, _matrix, _phases, _vector
+        _samples, _vector, numba.int64, _matrix, _vector, _vector, _matrix, _matrix, _matrix, _phases, _vector,
+        _vector, numba.int64,
     )
 )  # fmt: skip
-def _frame_stream(samples, hop, gathered, pole, gain, ranges, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
-    """Cut the stream into hops, going on with the `gathered` samples of `hop`, and fill a row of the outputs for each."""
-    t = 0
+def _frame_stream(  # type: ignore[no-untyped-def]
+    samples, hop, gathered, pole, gain, ranges, state, history, features, rotation, level_db, recent, heard
+) -> None:
+    """Cut the stream into hops, going on with the `gathered` samples of `hop`, and fill a row of the outputs for each.
+
+    `recent` is a ring of samples into which so many were `heard` before.
+    """
+    t, place = 0, heard % recent.size
     for sample in samples:
         level = min(max(sample, -np.float32(LOUDEST)), np.float32(LOUDEST))
-        hop[gathered] = np.float32(0.0) if np.isnan(sample) else level
+        hop[gathered] = recent[place] = np.float32(0.0) if np.isnan(sample) else level
         gathered += 1
+        place = place + 1 if place + 1 < recent.size else 0
         if gathered == hop.size:
             _frame_hop(hop, pole, gain, ranges, state, history, features[t], rotation[t], level_db[t : t + 1])
             gathered, t = 0, t + 1

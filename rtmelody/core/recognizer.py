@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.config import Config
-from rtmelody.core.framing import Framing
+from rtmelody.core import attack
+from rtmelody.core.framing import RECENT_S, Framing
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.tracker import Tracker
-from rtmelody.core.tuning import Tuner
+from rtmelody.core.tuning import Follower, Tuner
 from rtmelody.events import Event, NoteOn, Posterior
+
+LOOK_BACK_S = RECENT_S / 2  # for an attack: however the stream is cut, that much is there
 
 
 class Recognizer:
@@ -30,8 +33,13 @@ class Recognizer:
         self.framing = Framing(sample_rate, self.network.manifest.front_end, config.tuning.a4_hz)
         self.tracker = Tracker(config.tracker, self.network.manifest.lowest_pitch, self.framing.hop, sample_rate)
         self._tuner = Tuner(self.framing)
+        self._follower = Follower() if config.tuning.follow else None
+        # Samples at a time: those around an attack must still be there, and a new tuning counts from the next hop on.
+        self._piece = self.framing.hop if self._follower else round(LOOK_BACK_S * sample_rate)
         self.at = 0  # sample index up to which the stream is recognized
         self.posterior: Posterior | None = None  # of the latest hop
+        self._rotation: NDArray[np.complex64] | None = None  # likewise
+        self._named_at = 0  # when the latest note was
 
     @property
     def sample_rate(self) -> float:
@@ -40,13 +48,20 @@ class Recognizer:
 
     def push(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take mono samples [n] (full scale ±1); the events of the hops that they complete."""
+        if len(samples) <= self._piece:
+            return self._push(samples)
+        pieces = range(0, len(samples), self._piece)
+        return [event for start in pieces for event in self._push(samples[start : start + self._piece])]
+
+    def _push(self, samples: NDArray[np.float32]) -> list[Event]:
+        """The same with at most a piece."""
         frames = self.framing.push(samples)
         events: list[Event] = []
         for hop in range(len(frames)):
             self.at += self.framing.hop
-            classes, onset = self.network.step(frames.features[hop])
-            self.posterior = Posterior(self.at, classes, onset, frames.level_db.item(hop))
-            events += [self._tuned(event, frames.rotation[hop]) for event in self.tracker.advance(self.posterior)]
+            self.posterior = Posterior(self.at, *self.network.step(frames.features[hop]), frames.level_db.item(hop))
+            self._rotation = frames.rotation[hop]
+            events += [self._completed(event) for event in self.tracker.advance(self.posterior)]
         return events
 
     def flush(self) -> list[Event]:
@@ -58,9 +73,27 @@ class Recognizer:
         events = self.flush()
         self.framing.reset()
         self.network.reset()
-        self.at, self.posterior = 0, None
+        self.at, self.posterior, self._rotation, self._named_at = 0, None, None, 0
         return events
 
-    def _tuned(self, event: Event, rotation: NDArray[np.complex64]) -> Event:
-        """A NoteOn with its deviation."""
-        return replace(event, cents=self._tuner.cents(rotation, event.pitch)) if isinstance(event, NoteOn) else event
+    def cents(self) -> float | None:
+        """How far the sounding note is from its pitch at the moment (-60…60); None if nothing sounds."""
+        pitch = self.tracker.sounding
+        return None if pitch is None or self._rotation is None else self._tuner.cents(self._rotation, pitch)
+
+    def _completed(self, event: Event) -> Event:
+        """A NoteOn with its deviation, and the moment of its attack where that can be heard."""
+        if not isinstance(event, NoteOn):
+            return event
+        completed = replace(event, onset=self._attack(event), cents=self.cents() or 0.0)
+        self._named_at = event.at
+        if self._follower and (a4_hz := self._follower.hear(completed.cents, self.framing.a4_hz)):
+            self.framing.retune(a4_hz)
+        return completed
+
+    def _attack(self, event: NoteOn) -> int:
+        """Sample index at which the sound grew, after the last note was named; the tracker's estimate where it did not."""
+        look_back, before = round(LOOK_BACK_S * self.sample_rate), round(attack.BEFORE_S * self.sample_rate)
+        samples = self.framing.recent(max(event.at - look_back, self._named_at, event.onset - before), event.at)
+        place = attack.find(samples, self.sample_rate)
+        return event.onset if place is None else event.at - len(samples) + place

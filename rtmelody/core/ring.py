@@ -18,10 +18,15 @@ class Ring:
         self._read = 0
         self.overflows = 0  # blocks dropped because the reader was late
 
+    @property
+    def space(self) -> int:
+        """Samples that could be written now."""
+        return self._buffer.size - (self._written - self._read)
+
     def write(self, block: NDArray[np.float32]) -> None:
         """Copy a block in; drop it whole and count an overflow if it does not fit."""
         size = self._buffer.size
-        if len(block) > size - (self._written - self._read):
+        if len(block) > self.space:
             self.overflows += 1
             return
         place = self._written % size

@@ -82,7 +82,7 @@ class Tracker:
 
     def __init__(self, thresholds: Thresholds, lowest_pitch: int, hop: int, sample_rate: float) -> None:
         """Debounce posteriors that come every `hop` samples and whose first class is `lowest_pitch`."""
-        self.thresholds = thresholds  # probabilities, gate and velocity may be changed while it runs, by a new one
+        self.thresholds = thresholds  # speed, probabilities, gate and velocity may be changed while it runs, by a new one
         self._lowest = lowest_pitch
         hop_s = hop / sample_rate
         self._hop_s = hop_s
@@ -145,7 +145,7 @@ class Tracker:
         if best == self._note and probable and self._struck_again():
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
-        if rival and settled and self._evidence_for(posterior, best) >= self.thresholds.evidence_s:
+        if rival and settled and self._evidence_for(posterior, best) >= self.thresholds.evidence:
             return Signal.CONFIRMED
         if self._note is not None and settled and self._unheard >= self._release:
             return Signal.FADED

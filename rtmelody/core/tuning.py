@@ -1,20 +1,26 @@
 """How far a note is from its pitch, in cents, from the phase advance of the resonators that hear its partials.
 
+And what that says, over some notes, of how the player's instrument is tuned.
+
 A resonator's phase advances by 2 pi f · hop for the frequency f that it hears, not for the one that it is tuned to; within a
 bin the two are so near that the missing whole turns are known (the phase vocoder's estimate: Flanagan & Golden 1966).
 """
 
 import math
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtmelody.config import HIGHEST_A4_HZ, LOWEST_A4_HZ
 from rtmelody.core.framing import Framing
 
 PARTIALS = (1, 2, 3, 4)  # higher ones are inharmonic: on a piano's fourth partial 5 cents, on its eighth 20
 REACH = 0.75  # semitones from a partial to the bins that may hear it
 WIDEST_CENTS = 60.0  # further away another note captured the bin
 DECISION_S = 0.020  # a note is named about this long after its onset
+NOTES = 8  # before anything is said of a player's tuning
+IN_TUNE_CENTS = 2.0
 
 
 class Tuner:
@@ -23,7 +29,7 @@ class Tuner:
     def __init__(self, framing: Framing) -> None:
         """Read from this bank."""
         self._hop_s = framing.hop / framing.sample_rate
-        self._frequencies = framing.frequencies
+        self._framing = framing
         self._pitches = framing.front_end.pitches()
         # How much of a bin's answer to a new tone is there at the decision, the rest being the last note: two one-pole stages
         # in a row answer with 1 - (1 + x) e^-x. Squared twice, since a bin that is half settled is worth much less than half.
@@ -46,10 +52,27 @@ class Tuner:
         if len(near) == 0:
             return 0.0, 0.0
         loudest = near[np.abs(rotation[near]).argmax()]
-        nominal = self._frequencies[loudest]
+        nominal = self._framing.frequencies[loudest]
         turns = float(np.angle(rotation[loudest])) / (2 * math.pi) - nominal * self._hop_s
         frequency = max(1.0, nominal + (turns - round(turns)) / self._hop_s)
         deviation = 1200.0 * math.log2(frequency / nominal) + 100.0 * (self._pitches[loudest] - pitch)
         if abs(deviation) > WIDEST_CENTS:
             return 0.0, 0.0
         return deviation, float(np.abs(rotation[loudest])) * self._trust[loudest]
+
+
+class Follower:
+    """Finds the frequency of A4 in Hz for which the player's latest notes deviate by nothing, in the median."""
+
+    def __init__(self) -> None:
+        """Have heard no note."""
+        self._cents: deque[float] = deque(maxlen=NOTES)
+
+    def hear(self, cents: float, a4_hz: float) -> float | None:
+        """Where A4 (390 to 466 Hz) should be after a note that deviated so much; None if it is well where it is."""
+        self._cents.append(cents)
+        deviation = float(np.median(self._cents))
+        if len(self._cents) < NOTES or abs(deviation) < IN_TUNE_CENTS:
+            return None
+        self._cents.clear()
+        return min(HIGHEST_A4_HZ, max(LOWEST_A4_HZ, a4_hz * 2 ** (deviation / 1200)))

@@ -30,6 +30,7 @@ class Snapshot(msgspec.Struct):
     sample_rate: float = 0.0  # of the input that is open; 0 while there is none
     level_db: float = -120.0
     sounding: int | None = None  # pitch
+    a4_hz: float = 440.0  # to which the recognizer is tuned
     notes: int = 0
     overflows: int = 0
     xruns: int = 0

@@ -1,15 +1,18 @@
 """The engine as its parent sees it: a process that is started, read, commanded, and replaced when it dies."""
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Self
 
-from rtmelody.config import Config
+from rtmelody.config import Config, Speed
 from rtmelody.engine.board import Board, Snapshot, shared_memory
 from rtmelody.engine.performance import HUNG, OF_THE_GROUP, Plan, serve
 from rtmelody.errors import AudioDeviceError, RtmelodyError
@@ -19,6 +22,7 @@ STARTING_S = 60.0  # Python, Numba and the model are loaded meanwhile, perhaps c
 BEAT_S = 5.0  # an engine that has shown nothing for so long hangs
 STOPPING_S = 12.0  # the sound system, MIDI and the disk each have their own, shorter patience
 LOOKS_S = 1.0  # `tend` is called more often, unless this process was suspended, and then the engine was as well
+STDIN = "-"  # the device that is standard input
 HOPELESS = 5  # processes in a row that died before they listened
 
 
@@ -26,7 +30,10 @@ class Engine:
     """Listens, and plays what it hears, in a process of its own, from `with` to its end. Not thread-safe."""
 
     def __init__(self, config: Config, midi: bool = True, record: Path | None = None) -> None:
-        """Be ready to start; `record` is a folder for the session's sound, events and notes."""
+        """Be ready to start; `record` is a folder for the session's sound, events and notes.
+
+        Raises AudioDeviceError if standard input is wanted and cannot be had.
+        """
         self._config, self._plan = config, Plan(midi=midi, record=record, began=time.monotonic())
         self._failed = 0  # processes in a row
         self._next = 0  # event to be read
@@ -36,6 +43,8 @@ class Engine:
         self._wanted: dict[str, Any] = {}  # the last value of each setting, for the next process
         self._sounding: ToldOn | None = None  # as far as `events` has told
         self._left: list[Told] = []  # by a process that died
+        self._stdin = _standard_input() if config.audio.device == STDIN else None
+        self.ended = False  # standard input has, and all of it was heard
 
     def __enter__(self) -> Self:
         """Start the process."""
@@ -95,6 +104,10 @@ class Engine:
         """Let a pitch be a candidate from this probability on."""
         self._set("threshold", probability)
 
+    def speed(self, speed: Speed) -> None:
+        """Name notes sooner, or more surely."""
+        self._set("speed", speed)
+
     def _set(self, name: str, value: Any) -> None:
         self._wanted[name] = value
         self._command((name, value))
@@ -111,7 +124,7 @@ class Engine:
         self._pipe, theirs = context.Pipe()
         memory = shared_memory()
         self._board, self._next, self._started = Board(memory), 0, time.monotonic()
-        arguments = (self._config, self._plan, memory, theirs, before)
+        arguments = (self._config, self._plan, memory, theirs, self._stdin, before)
         self._process: SpawnProcess = context.Process(target=serve, args=arguments, name="rtmelody engine", daemon=True)
         with _group_signals_blocked():  # until it ignores them itself
             self._process.start()
@@ -134,6 +147,9 @@ class Engine:
 
     def _trouble(self) -> str:
         """Why the process must be replaced; empty if it need not be."""
+        if self._process.exitcode == 0 and self._stdin:
+            self.ended = True
+            return ""
         if self._process.exitcode == HUNG:
             return "The sound system hung: starting anew."
         if self._process.exitcode is not None:
@@ -158,6 +174,13 @@ class Engine:
         self._process.kill()
         self._process.join()
         self._pipe.close()
+
+
+def _standard_input() -> Connection:
+    """A copy of it that another process can be given."""
+    if sys.platform == "win32":
+        raise AudioDeviceError("Windows cannot hand on standard input: use `rtmelody transcribe -`, or a device.")
+    return Connection(os.dup(0), writable=False)
 
 
 @contextmanager

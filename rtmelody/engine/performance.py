@@ -10,68 +10,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from rtmelody.config import Config
+from rtmelody.config import Config, Midi, Speed
 from rtmelody.core.arranger import Arranger
+from rtmelody.core.bend import Bend
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
 from rtmelody.errors import AudioDeviceError, MidiError, OutputError, RtmelodyError
 from rtmelody.events import Event, NoteOn, began, told
 from rtmelody.io import audio
-from rtmelody.io.osc import OscSender
+from rtmelody.io.osc import OscPort
+from rtmelody.io.pcm import PcmInput
+from rtmelody.io.sender import NOW, Port, Sender
 from rtmelody.io.session import Fault, SessionRecorder
-from rtmelody.live import Status, StreamClock, run
+from rtmelody.live import Source, Status, StreamClock, run
 
 RETRY_S = 0.5  # between two looks for an input that has gone
 REFRESH_S = 0.05  # the state is shown so often at least, while there is an input
 SWITCH_S = 5e-4  # for so long another thread may keep the interpreter
 PRIORITY = 10  # of real-time scheduling: below a sound server's
 OF_THE_GROUP = ("SIGINT", "SIGHUP", "SIGBREAK")  # signals that reach every process of a terminal: the parent decides
+LEAST_BEND_CENTS = 0.5  # smaller ones nobody hears
 HUNG = 75  # exit code: the sound system hangs, and only a new process gets rid of it
-
-
-class Output(Protocol):
-    """Where events go; `MidiSender` says more."""
-
-    @property
-    def stalled(self) -> bool:
-        """Whether it takes nothing more."""
-
-    def send(self, event: Event, due: float = ...) -> None:
-        """Send at a time."""
-
-    def panic(self) -> None:
-        """Silence everything."""
-
-    def flush(self) -> bool:
-        """Wait until everything has been sent; whether it was."""
-
-    def close(self) -> bool:
-        """Silence everything and close; whether that came to an end."""
-
-
-class NoOutput:
-    """Stands in for MIDI where none is wanted."""
-
-    stalled = False
-
-    def send(self, event: Event, due: float = 0.0) -> None:
-        """Send nowhere."""
-
-    def panic(self) -> None:
-        """Nothing sounds."""
-
-    def flush(self) -> bool:
-        """Nothing waits."""
-        return True
-
-    def close(self) -> bool:
-        """Nothing is open."""
-        return True
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,8 +46,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     began: float  # of `time.monotonic`: when the session did
 
 
-def serve(config: Config, plan: Plan, memory: Any, parent: Connection, before: Snapshot | None) -> None:
-    """Perform until the parent says so, or is gone.
+def serve(
+    config: Config, plan: Plan, memory: Any, parent: Connection, stdin: Connection | None, before: Snapshot | None
+) -> None:
+    """Perform until the parent says so, or is gone, or `stdin`, from which raw PCM may come, has ended.
 
     `before`, the last state of a process whose place this one takes, makes it wait for devices that are not there yet. What
     goes wrong is told to the parent: an RtmelodyError that ends it all, or a line about a fault that was survived.
@@ -92,7 +58,7 @@ def serve(config: Config, plan: Plan, memory: Any, parent: Connection, before: S
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
-        performance = Performance(config, plan, Board(memory), parent, before)
+        performance = Performance(config, plan, Board(memory), parent, stdin, before)
         signal.signal(signal.SIGTERM, lambda _number, _frame: performance.stop())
         performance.perform()
     except RtmelodyError as error:
@@ -111,14 +77,23 @@ def _tell(parent: Connection, news: str | RtmelodyError) -> None:
 class Performance:
     """A session of listening: one output, and one input after the other."""
 
-    def __init__(self, config: Config, plan: Plan, board: Board, parent: Connection, before: Snapshot | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        board: Board,
+        parent: Connection,
+        stdin: Connection | None,
+        before: Snapshot | None,
+    ) -> None:
         """Load the model. See `serve`."""
-        self._config, self._plan, self._board, self._parent = config, plan, board, parent
+        self._config, self._plan, self._board, self._parent, self._stdin = config, plan, board, parent, stdin
         self._patient = self._replacement = before is not None
         self._network = Network(model_folder(config.model))
         self._arranger = Arranger(config.midi)
-        self._output: Output = NoOutput()
-        self._osc = OscSender(config.midi.osc) if config.midi.osc else None
+        self._bend = Bend()
+        self._output = Sender()
+        self._connected = False  # whether that is more than nothing
         self._recognizer: Recognizer | None = None  # the latest one
         self._recorder: SessionRecorder | None = None  # likewise
         self._sending = threading.Lock()  # commands come from another thread
@@ -139,19 +114,15 @@ class Performance:
         try:
             while not self._stopping.is_set():
                 try:
-                    if self._plan.midi and isinstance(self._output, NoOutput):
-                        self._output = _midi_output(self._config)
-                        self._output.panic()  # an engine that died may have left a note to an existing port
-                    if self._patient:
-                        audio.look_again()
-                    microphone = audio.Microphone(self._config.audio)
+                    self._connect()
+                    source = self._source()
                 except (AudioDeviceError, MidiError):
                     if not self._patient:
                         raise
                     self._wait()
                 else:
                     self._patient = True
-                    self._listen(microphone)
+                    self._listen(source)
         finally:
             self._show()
             if self._recorder:
@@ -159,16 +130,42 @@ class Performance:
             self._output.close()
             self._show()
 
+    def _connect(self) -> None:
+        """Open whatever is played to, unless it is open.
+
+        Raises MidiError or ConfigError if that cannot be.
+        """
+        if self._connected:
+            return
+        midi = self._config.midi
+        ports: list[Port] = _midi_ports(midi) if self._plan.midi else []
+        ports += [OscPort(midi.osc)] if midi.osc else []
+        self._output, self._connected = Sender(ports, midi.fixed_latency_s or 0.0), True
+        self._output.panic()  # an engine that died may have left a note to an existing port
+
+    def _source(self) -> audio.Microphone | PcmInput:
+        """What to listen to.
+
+        Raises AudioDeviceError if there is no such thing.
+        """
+        if self._stdin:
+            return PcmInput(self._config.audio, self._stdin.fileno())
+        if self._patient:
+            audio.look_again()
+        return audio.Microphone(self._config.audio)
+
     def _wait(self) -> None:
         """A device is missing: look again, a little later."""
         self._snapshot.sample_rate = 0.0
         self._show()
         time.sleep(RETRY_S)  # waiting for the event could keep a signal's handler from setting it
 
-    def _listen(self, microphone: audio.Microphone) -> None:
+    def _listen(self, source: Source) -> None:
         """From one fault of the input to the next."""
         try:
-            self._run(microphone)
+            self._run(source)
+            if self._stdin:
+                self.stop()
             fault = None if self._stopping.is_set() else "The audio input has gone."
         except AudioDeviceError as error:
             fault = str(error)
@@ -177,7 +174,7 @@ class Performance:
             _tell(self._parent, fault)
             if self._recorder:
                 self._recorder.put(Fault(self._now(), fault))
-        if not microphone.stop():
+        if not source.stop():
             self._output.panic()
             self._output.flush()  # it is not closed: that would hang as well
             self._show()
@@ -186,9 +183,9 @@ class Performance:
             sys.stderr.flush()
             os._exit(0 if self._stopping.is_set() else HUNG)
 
-    def _run(self, microphone: audio.Microphone) -> None:
+    def _run(self, source: Source) -> None:
         """Until the input ends or falters."""
-        rate, since_s = microphone.sample_rate, self._now()
+        rate, since_s = source.sample_rate, self._snapshot.seconds if self._stdin else self._now()
         recorder = self._recording(rate, since_s)
         overflows, xruns = self._snapshot.overflows, self._snapshot.xruns
         recognizer, clock = Recognizer(rate, self._config, self._network), StreamClock(rate)
@@ -205,15 +202,18 @@ class Performance:
 
         def show(status: Status) -> None:
             seconds = since_s + status.seconds
+            if seconds > self._snapshot.seconds and self._config.midi.bend:
+                self._follow(recognizer, seconds - self._snapshot.seconds, clock)
             if seconds == self._snapshot.seconds and time.monotonic() - self._snapshot.at < REFRESH_S:
                 return
             self._snapshot.seconds, self._snapshot.level_db = seconds, status.level_db
-            self._snapshot.sounding = status.sounding
+            self._snapshot.sounding, self._snapshot.a4_hz = status.sounding, recognizer.framing.a4_hz
             self._snapshot.overflows, self._snapshot.xruns = overflows + status.overflows, xruns + status.xruns
             self._show()
 
         keep = recorder.put if recorder else lambda _samples: None
-        run(microphone, recognizer, emit, show, self._stopping, clock, keep, watched=True)
+        # A pipe may pause, and may be quicker than the clock: nothing is wrong with it then.
+        run(source, recognizer, emit, show, self._stopping, clock, keep, watched=not self._stdin)
 
     def _recording(self, rate: float, since_s: float) -> SessionRecorder | None:
         """The recorder, told that the next samples were heard so late; a new one for another sample rate."""
@@ -237,12 +237,24 @@ class Performance:
 
     def _send(self, event: Event, clock: StreamClock) -> None:
         """To the output, at once or so long after the onset as is wanted."""
-        latency_s = self._config.midi.fixed_latency_s
+        if isinstance(event, NoteOn):
+            self._bend.begin(event.cents)
         with self._sending:
             if arranged := self._arranger.arrange(event):
-                self._output.send(arranged, clock.time_of(began(event)) + latency_s if latency_s else 0.0)
-                if self._osc:
-                    self._osc.send(arranged)
+                self._output.send(arranged, self._due(began(event), clock))
+
+    def _follow(self, recognizer: Recognizer, seconds: float, clock: StreamClock) -> None:
+        """Bend the sounding note, `seconds` after the last time, as its player does."""
+        cents = recognizer.cents()
+        if cents is not None:
+            before = self._bend.cents
+            if abs(self._bend.follow(cents, seconds) - before) >= LEAST_BEND_CENTS:
+                self._output.bend(self._bend.cents, self._due(recognizer.at, clock))
+
+    def _due(self, sample: int, clock: StreamClock) -> float:
+        """When to send what happened at a sample."""
+        latency_s = self._config.midi.fixed_latency_s
+        return clock.time_of(sample) + latency_s if latency_s else NOW
 
     def _show(self) -> None:
         self._snapshot.at, self._snapshot.stalled = time.monotonic(), self._output.stalled
@@ -256,6 +268,7 @@ class Performance:
             "mute": self._mute,
             "transpose": self._transpose,
             "threshold": self._threshold,
+            "speed": self._speed,
         }
         with suppress(EOFError, OSError):
             while (command := self._parent.recv()) is not None:
@@ -276,19 +289,25 @@ class Performance:
         self._arranger.transpose = semitones
 
     def _threshold(self, probability: float) -> None:
+        self._change(on_probability=probability)
+
+    def _speed(self, speed: Speed) -> None:
+        self._change(speed=speed, evidence_s=None)
+
+    def _change(self, **thresholds: Any) -> None:
         """For this input and those to come."""
-        thresholds = msgspec.structs.replace(self._config.tracker, on_probability=probability)
-        self._config = msgspec.structs.replace(self._config, tracker=thresholds)
+        tracker = msgspec.structs.replace(self._config.tracker, **thresholds)
+        self._config = msgspec.structs.replace(self._config, tracker=tracker)
         if self._recognizer:
-            self._recognizer.tracker.thresholds = thresholds
+            self._recognizer.tracker.thresholds = tracker
 
 
-def _midi_output(config: Config) -> Output:
+def _midi_ports(settings: Midi) -> list[Port]:
     try:
-        from rtmelody.io.midi import MidiSender
+        from rtmelody.io.midi import midi_ports
     except ImportError as error:
         raise MidiError("MIDI needs python-rtmidi: run `pip install python-rtmidi` (it may need a compiler).") from error
-    return MidiSender(config.midi)
+    return [*midi_ports(settings)]
 
 
 def _undisturbed() -> bool:

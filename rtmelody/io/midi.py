@@ -1,9 +1,7 @@
-"""MIDI out, through python-rtmidi: ports, and the thread that serves them."""
+"""MIDI out, through python-rtmidi: notes, and with them how far they are bent."""
 
-import queue
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import rtmidi
 from rtmidi import midiconstants as midi
@@ -13,8 +11,20 @@ from rtmelody.errors import MidiError
 from rtmelody.events import Event, NoteOn
 
 RELEASE_VELOCITY = 64  # what MIDI 1.0 asks of senders that do not measure it
-STALLED_S = 1.0  # a port that takes so long for one message has died
-NOW = 0.0
+CENTRE, HIGHEST_BEND = 8_192, 16_383
+# Registered parameters (MIDI 1.0) and what an MPE zone starts with (MPE 1.0, 2.1 and 2.4): semitones that a bend reaches.
+BEND_RANGE, MPE_ZONE, NO_PARAMETER = 0x0000, 0x0006, 0x3FFF
+MEMBERS = 15
+REACH = {"pitch": 2, "mpe": 48}
+MANAGER_REACH = 2
+
+
+def midi_ports(settings: Midi) -> list["MidiPort"]:
+    """The virtual port of the settings, and the existing ones that they name.
+
+    Raises MidiError if one of them cannot be opened.
+    """
+    return [MidiPort(settings), *(MidiPort(settings, name) for name in settings.also_to)]
 
 
 class MidiPort:
@@ -25,21 +35,38 @@ class MidiPort:
 
         Raises MidiError where none does.
         """
-        self._channel = settings.channel - 1
+        self._bend = settings.bend
+        # With MPE every note has a channel of its own, so that its bend does not take the last one's echo along.
+        self._channels = range(1, 1 + MEMBERS) if settings.bend == "mpe" else range(settings.channel - 1, settings.channel)
+        self._channel = self._channels[-1]  # of the latest note
         self._out = _open_port(settings.port, existing)
+        self._announce()
 
     def send(self, event: Event) -> None:
         """Send a note event."""
         if isinstance(event, NoteOn):
-            self._out.send_message([midi.NOTE_ON | self._channel, event.pitch, event.velocity])
+            after = self._channel - self._channels[0] + 1
+            self._channel = self._channels[after % len(self._channels)]
+            if self._bend:
+                self.bend(event.cents)
+            self._send(midi.NOTE_ON | self._channel, event.pitch, event.velocity)
         else:
-            self._out.send_message([midi.NOTE_OFF | self._channel, event.pitch, RELEASE_VELOCITY])
+            self._send(midi.NOTE_OFF | self._channel, event.pitch, RELEASE_VELOCITY)
+
+    def bend(self, cents: float) -> None:
+        """Bend the latest note, if that is wanted at all."""
+        if self._bend:
+            value = CENTRE + round(CENTRE * cents / (100 * REACH[self._bend]))
+            self._send_bend(self._channel, max(0, min(HIGHEST_BEND, value)))
 
     def panic(self) -> None:
-        """All notes and all sound off."""
-        control = midi.CONTROL_CHANGE | self._channel
-        self._out.send_message([control, midi.ALL_NOTES_OFF, 0])
-        self._out.send_message([control, midi.ALL_SOUND_OFF, 0])
+        """All notes and all sound off, and no bend; what a bend means is announced again, for those who came late."""
+        for channel in self._channels:
+            self._control(channel, midi.ALL_NOTES_OFF, 0)
+            self._control(channel, midi.ALL_SOUND_OFF, 0)
+            if self._bend:
+                self._send_bend(channel, CENTRE)
+        self._announce()
 
     def close(self) -> None:
         """Silence everything, then close."""
@@ -47,66 +74,43 @@ class MidiPort:
         self._out.close_port()
         self._out.delete()
 
+    def _announce(self) -> None:
+        """How far a bend reaches: said to one channel of a zone, it holds for all."""
+        if self._bend == "mpe":
+            self._parameter(0, MPE_ZONE, MEMBERS)
+            self._parameter(0, BEND_RANGE, MANAGER_REACH)
+        if self._bend:
+            self._parameter(self._channels[0], BEND_RANGE, REACH[self._bend])
 
-class MidiSender:
-    """Several ports behind a thread of their own: `send` never waits, whatever becomes of a receiver."""
+    def _parameter(self, channel: int, parameter: int, value: int) -> None:
+        """Set a registered parameter, and leave it, so that no stray controller changes it."""
+        self._choose(channel, parameter)
+        self._control(channel, midi.DATA_ENTRY_MSB, value)
+        self._control(channel, midi.DATA_ENTRY_LSB, 0)
+        self._choose(channel, NO_PARAMETER)
 
-    def __init__(self, settings: Midi) -> None:
-        """Open the virtual port and those that exist.
+    def _choose(self, channel: int, parameter: int) -> None:
+        self._control(channel, midi.RPN_MSB, parameter >> 7)
+        self._control(channel, midi.RPN_LSB, parameter & 0x7F)
 
-        Raises MidiError if one of them cannot be.
-        """
-        self._ports = [MidiPort(settings), *(MidiPort(settings, name) for name in settings.also_to)]
-        self._waiting: queue.SimpleQueue[tuple[float, Callable[[MidiPort], None]] | None] = queue.SimpleQueue()
-        self._busy_since: float | None = None
-        self._failed = False  # whether a port has refused a message
-        self._patience_s = STALLED_S + (settings.fixed_latency_s or 0.0)  # until what waits has been sent
-        self._thread = threading.Thread(target=self._serve, name="midi", daemon=True)
-        self._thread.start()
+    def _control(self, channel: int, controller: int, value: int) -> None:
+        self._send(midi.CONTROL_CHANGE | channel, controller, value)
 
-    @property
-    def stalled(self) -> bool:
-        """Whether a port has refused a message, or not taken one for a second: its device or its server has gone."""
-        since = self._busy_since
-        return self._failed or (since is not None and time.monotonic() - since > STALLED_S)
+    def _send_bend(self, channel: int, value: int) -> None:
+        self._send(midi.PITCH_BEND | channel, value & 0x7F, value >> 7)
 
-    def send(self, event: Event, due: float = NOW) -> None:
-        """Send a note event at a time of `time.monotonic`, in the order of the calls; at once if that is past."""
-        self._waiting.put((due, lambda port: port.send(event)))
+    def _send(self, *message: int) -> None:
+        with _mapped_errors():
+            self._out.send_message(message)
 
-    def panic(self) -> None:
-        """All notes and all sound off, after what waits."""
-        self._waiting.put((NOW, MidiPort.panic))
 
-    def flush(self) -> bool:
-        """Wait until what was asked for has been sent; whether it was, in the time that a living port takes."""
-        sent = threading.Event()
-        self._waiting.put((NOW, lambda _port: sent.set()))
-        return sent.wait(self._patience_s)
-
-    def close(self) -> bool:
-        """Silence everything and close; whether that came to an end."""
-        self._waiting.put(None)
-        self._thread.join(self._patience_s)
-        return not self._thread.is_alive()
-
-    def _serve(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            due, act = item
-            if (early := due - time.monotonic()) > 0:
-                time.sleep(early)
-            self._busy_since = time.monotonic()
-            self._to_all(act)
-            self._busy_since = None
-        self._to_all(MidiPort.close)
-
-    def _to_all(self, act: Callable[[MidiPort], None]) -> None:
-        """A port that has gone must not silence the others."""
-        for port in self._ports:
-            try:
-                act(port)
-            except (rtmidi.RtMidiError, ValueError):
-                self._failed = True
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    """RtMidi's errors as ours."""
+    try:
+        yield
+    except (rtmidi.RtMidiError, ValueError) as error:
+        raise MidiError(f"The MIDI port takes nothing more ({error}).") from error
 
 
 def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:

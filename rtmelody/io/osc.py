@@ -1,17 +1,22 @@
 """Notes as OSC messages over UDP, through python-osc: for programs that want cents and confidence too."""
 
 import socket
+from contextlib import suppress
+from typing import Any
 
 from pythonosc.udp_client import SimpleUDPClient
 
 from rtmelody.errors import ConfigError
 from rtmelody.events import Event, NoteOn
 
-ON, OFF = "/rtmelody/on", "/rtmelody/off"
+ON, OFF, BEND = "/rtmelody/on", "/rtmelody/off", "/rtmelody/bend"
 
 
-class OscSender:
-    """Sends `/rtmelody/on pitch velocity confidence cents` and `/rtmelody/off pitch` to an address, whoever is there."""
+class OscPort:
+    """Sends `/rtmelody/on pitch velocity confidence cents`, `/rtmelody/bend cents` and `/rtmelody/off pitch` to an address.
+
+    Whether anybody is there, UDP does not say; what the network refuses is lost.
+    """
 
     def __init__(self, address: str) -> None:
         """Send to HOST:PORT.
@@ -25,11 +30,22 @@ class OscSender:
             raise ConfigError(f"{address!r} is no address for OSC: give HOST:PORT, for example 127.0.0.1:9000.") from error
 
     def send(self, event: Event) -> None:
-        """Send a note event; what the network refuses is lost, as UDP may lose anything."""
-        try:
-            if isinstance(event, NoteOn):
-                self._client.send_message(ON, [event.pitch, event.velocity, event.confidence, event.cents])
-            else:
-                self._client.send_message(OFF, event.pitch)
-        except OSError:
-            return
+        """Send a note event."""
+        if isinstance(event, NoteOn):
+            self._send(ON, [event.pitch, event.velocity, event.confidence, event.cents])
+        else:
+            self._send(OFF, event.pitch)
+
+    def bend(self, cents: float) -> None:
+        """Send how far the sounding note is from its pitch."""
+        self._send(BEND, cents)
+
+    def panic(self) -> None:
+        """Nothing: every note's end is sent anyway."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _send(self, address: str, values: Any) -> None:
+        with suppress(OSError):
+            self._client.send_message(address, values)

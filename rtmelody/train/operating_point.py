@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from rtmelody.config import Tracker as Thresholds
 from rtmelody.core.framing import Framing
@@ -59,7 +60,7 @@ def search(found: list[Stream], lowest_pitch: int) -> list[tuple[dict[str, float
     results = []
     for values in product(*GRID.values()):
         setting = dict(zip(GRID, values, strict=True))
-        thresholds = Thresholds(**setting, off_probability=min(0.2, setting["on_probability"]))
+        thresholds = structs.replace(Thresholds(off_probability=min(0.2, setting["on_probability"])), **setting)
         scores = [evaluate.score(case, notes(_track(stream, thresholds, lowest_pitch), RATE)) for case, stream in found]
         results.append((setting, evaluate.summary(scores)))
     return sorted(results, key=lambda result: -result[1]["f1"])

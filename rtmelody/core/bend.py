@@ -1,0 +1,26 @@
+"""How far a sounding note is bent: vibrato and slides, without the steps between notes and the slips of the tuner."""
+
+import numpy as np
+
+REMEMBERED = 3  # readings, of which the middle one counts
+FASTEST = 2_000.0  # cents a second: a vibrato of ±50 cents, six times a second, has 1900
+
+
+class Bend:
+    """Smooths readings of a note's deviation; all in cents."""
+
+    def __init__(self) -> None:
+        """Nothing sounds."""
+        self.begin(0.0)
+
+    def begin(self, cents: float) -> None:
+        """A note began with this deviation: what was before it is forgotten."""
+        self.cents = cents
+        self._readings = [cents]
+
+    def follow(self, cents: float, seconds: float) -> float:
+        """The bend so long after the last reading, given a new one."""
+        self._readings = [*self._readings[1 - REMEMBERED :], cents]
+        step = FASTEST * seconds
+        self.cents += float(np.clip(np.median(self._readings) - self.cents, -step, step))
+        return self.cents

@@ -94,7 +94,7 @@ class Playback:
 class StreamClock:
     """Which moment of `time.monotonic` a sample belongs to: what came later than the quickest recent block had only waited.
 
-    Of recent ones, since clocks drift, and samples that the device has lost move all that follow.
+    Of recent ones, since clocks drift; and of none before samples were lost, which moves all that follow.
     """
 
     def __init__(self, sample_rate: float) -> None:
@@ -102,10 +102,14 @@ class StreamClock:
         self._rate = sample_rate
         self._before = self._lately = float("inf")  # when the stream began, by the quickest blocks of two stretches
         self._turned = 0.0  # when the later stretch began
+        self._losses = 0
 
-    def observe(self, samples: int, now: float) -> None:
-        """So many samples have been delivered by now."""
-        if now - self._turned > RECENT_S:
+    def observe(self, samples: int, now: float, losses: int = 0) -> None:
+        """So many samples have been delivered by now, and so often some were lost."""
+        if losses != self._losses:
+            self._before = self._lately = float("inf")
+            self._losses, self._turned = losses, now
+        elif now - self._turned > RECENT_S:
             self._before, self._lately, self._turned = self._lately, float("inf"), now
         self._lately = min(self._lately, now - samples / self._rate)
 
@@ -171,7 +175,7 @@ def run(
             if len(samples):
                 delivered += len(samples)
                 if clock:
-                    clock.observe(delivered, now)
+                    clock.observe(delivered, now, source.xruns)
                 for event in recognizer.push(samples):
                     on_event(event)
                 on_samples(samples)

@@ -1,17 +1,17 @@
 """The README says what is so."""
 
-import json
 import re
 import subprocess
 import sys
 
 from conftest import ROOT
 
-from benchmarks import live, report, run
+from benchmarks import report, run
+from benchmarks.live import report as live
 from benchmarks.pairing import report as pairing
 from benchmarks.report import BEGIN, END
 
-RESULT, PAIRING = report.load(report.newest()), pairing.load()
+RESULT, PAIRING, LIVE = report.load(report.newest()), pairing.load(), live.load()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -41,7 +41,20 @@ def test_pairing_figures_are_those_of_the_result():
 
 
 def test_latencies_are_those_of_the_result():
-    assert live.document(json.loads(live.RESULT.read_text(encoding="utf-8"))) == live.DOCUMENT.read_text(encoding="utf-8")
+    assert live.document(LIVE) == live.DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_committed_latencies_hold_their_bounds():
+    """What a player feels: how soon, how evenly; and nothing lost over the length of a concert."""
+    soonest, fixed = LIVE["latency"]["found"]["rtmelody, fast"], LIVE["fixed_latency"]["found"]["rtmelody, fixed at 40 ms"]
+    assert soonest["p50"] <= 20
+    assert soonest["p90"] <= 30
+    assert fixed["jitter"] <= 4 + 1000 * 128 / 48_000
+    ten = LIVE["ten_minutes"]["found"]
+    assert ten["samples_lost"] == ten["unlike_transcribe"] == ten["messages_unlike_events"] == 0
+    hour = LIVE["hour"]["found"]
+    assert hour["end_mb"] <= hour["settled_mb"] * 1.02
+    assert abs(hour["drift_ms"]) < 1
 
 
 def test_result_reports_every_peer():

@@ -99,7 +99,7 @@ class Performance:
         self._sending = threading.Lock()  # commands come from another thread
         self._stopping = threading.Event()
         self._posted = 0  # events on the board
-        self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=_undisturbed())
+        self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=undisturbed())
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
 
     def stop(self) -> None:
@@ -310,7 +310,7 @@ def _midi_ports(settings: Midi) -> list[Port]:
     return [*midi_ports(settings)]
 
 
-def _undisturbed() -> bool:
+def undisturbed() -> bool:
     """No garbage collection, short turns for other threads, a real-time priority; whether the system granted that."""
     gc.collect()
     gc.freeze()

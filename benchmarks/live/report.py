@@ -1,0 +1,90 @@
+"""What docs/live.md shows of results/live.json."""
+
+import json
+from typing import Any
+
+from benchmarks.report import RESULTS, ROOT
+
+RESULT, DOCUMENT = RESULTS / "live.json", ROOT / "docs" / "live.md"
+ONSETS = """## From the onset to the MIDI message
+
+80 single tones from C4 to C7 through a JACK server (48 kHz, 128 samples a period), from the frame of the onset at the converter
+to the frame of the note-on at a receiver. Jitter is what lies between the 5th and the 95th percentile.
+"""
+FIXED = """With `--fixed-latency` every note leaves so long after its onset, as the samples tell it. (Measured on a
+server that does not wait for slow clients, as waiting bends time; the others on one that does.)
+"""
+TRADEOFF = """## What a speed costs
+
+Eighty melodies on a soundfont that training never heard; F1 by emission within 100 ms of the true onset, precision in voices.
+"""
+TEN_MINUTES = """## Ten minutes, and an hour
+
+{minutes} minutes of playing through JACK: {samples_lost} samples lost; of {events} events {unlike_transcribe} unlike those of
+`rtmelody transcribe`; {messages_unlike_events} MIDI messages lost, out of order, or hanging.
+"""
+HOUR = """{hours:g} hours through the engine, {times_real_time} times as fast as played: {settled_mb} MB after the first minutes,
+{end_mb} MB at the end; the last pass of the tune drifts by {drift_ms:g} ms against the second.
+"""
+LOAD = """## Beside a busy process
+
+How late a hop is recognized, against a loop that only wakes up as often (ms).
+"""
+
+
+def load() -> dict[str, Any]:
+    """The result; nothing before the first."""
+    return json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+
+
+def keep(result: dict[str, Any]) -> None:
+    """Write the result, which may lack stages yet."""
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def write(result: dict[str, Any]) -> None:
+    """Its document."""
+    DOCUMENT.write_text(document(result), encoding="utf-8")
+
+
+def document(result: dict[str, Any]) -> str:
+    """The figures in Markdown."""
+    stages = {name: stage["found"] for name, stage in result.items()}
+    when = sorted({f"{stage['about']['commit']}, {stage['about']['date']}" for stage in result.values()})
+    return "\n".join([
+        f"# The live path\n\n`python -m benchmarks.live`, measured at {' and '.join(when)}.\n",
+        ONSETS,
+        *_table(("", "right", "median", "90 % within", "jitter"), map(_latency, stages["latency"].items())),
+        FIXED,
+        *_table(("", "right", "median", "90 % within", "jitter"), map(_latency, stages["fixed_latency"].items())),
+        TRADEOFF,
+        *_table(
+            ("", "F1 clean", "F1 white 10 dB", "F1 voices 10 dB", "precision in voices", "median", "90 % within"),
+            map(_speed, stages["tradeoff"].items()),
+        ),
+        TEN_MINUTES.format(**stages["ten_minutes"]),
+        HOUR.format(**stages["hour"]),
+        LOAD,
+        *_table(
+            ("", "median", "99 % within", "latest"),
+            ((name, *(f"{row[key]:.2f}" for key in ("p50", "p99", "max"))) for name, row in stages["load"].items()),
+        ),
+    ])  # fmt: skip
+
+
+def _latency(row: tuple[str, dict[str, float]]) -> tuple[str, ...]:
+    name, found = row
+    return name, str(found["right"]), *(f"{found[key]:.1f} ms" for key in ("p50", "p90", "jitter"))
+
+
+def _speed(row: tuple[str, dict[str, dict[str, float]]]) -> tuple[str, ...]:
+    name, found = row
+    clean, voices = found["clean"], found["babble 10 dB"]
+    scores = [found[condition]["f1"] for condition in ("clean", "white 10 dB", "babble 10 dB")]
+    times = (f"{clean[key]:.0f} ms" for key in ("latency_p50_ms", "latency_p90_ms"))
+    return name, *(f"{score:.2f}" for score in (*scores, voices["precision"])), *times
+
+
+def _table(head: tuple[str, ...], rows: Any) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]

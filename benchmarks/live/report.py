@@ -23,7 +23,7 @@ TEN_MINUTES = """## Ten minutes, and an hour
 {minutes} minutes of playing through JACK: {samples_lost} samples lost; of {events} events {unlike_transcribe} unlike those of
 `rtmelody transcribe`; {messages_unlike_events} MIDI messages lost, out of order, or hanging.
 """
-HOUR = """{hours:g} hours through the engine, {times_real_time} times as fast as played: {settled_mb} MB after the first minutes,
+HOUR = """{hours:g} hours through the engine, {times_real_time} times as fast as played: {settled_mb} MB after some minutes,
 {end_mb} MB at the end; the last pass of the tune drifts by {drift_ms:g} ms against the second.
 """
 LOAD = """## Beside a busy process

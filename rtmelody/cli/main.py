@@ -18,6 +18,7 @@ VERBS = {
     "recv": "Wait for such a device and write what it sends.",
     "devices": "List the audio inputs.",
     "check": "Say what is wrong with the input, and what to set.",
+    "latency": "Time the real chain: a tone played, heard, recognized and sent.",
     "config": "Show the effective configuration, or check a file.",
     "train": "Train a model from soundfonts and folders of sounds.",
 }

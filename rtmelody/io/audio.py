@@ -122,6 +122,7 @@ class Loudspeaker:
         """
         sounddevice = _sounddevice()
         self._sounddevice = sounddevice
+        self.sample_rate = sample_rate
         self._ring = Ring(max(round(settings.ring_s * sample_rate), 4 * settings.block_size))
         with _mapped_errors(sounddevice):
             self._stream = sounddevice.OutputStream(

@@ -1,5 +1,7 @@
 """MIDI out, through python-rtmidi: notes, and with them how far they are bent."""
 
+import queue
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +19,7 @@ BEND_RANGE, MPE_ZONE, NO_PARAMETER = 0x0000, 0x0006, 0x3FFF
 MEMBERS = 15
 REACH = {"pitch": 2, "mpe": 48}
 MANAGER_REACH = 2
+LOST_S = 0.5  # a message that takes longer
 
 
 def midi_ports(settings: Midi) -> list["MidiPort"]:
@@ -41,6 +44,11 @@ class MidiPort:
         self._channel = self._channels[-1]  # of the latest note
         self._out = _open_port(settings.port, existing)
         self._announce()
+
+    @property
+    def api(self) -> int:
+        """RtMidi's number of the backend."""
+        return int(self._out.get_current_api())
 
     def send(self, event: Event) -> None:
         """Send a note event."""
@@ -102,6 +110,41 @@ class MidiPort:
     def _send(self, *message: int) -> None:
         with _mapped_errors():
             self._out.send_message(message)
+
+
+class MidiEcho:
+    """A virtual port and an input that is connected to it, to see how long a message takes."""
+
+    def __init__(self, settings: Midi) -> None:
+        """Open both.
+
+        Raises MidiError where there is no MIDI, or no virtual port.
+        """
+        self._port = MidiPort(settings)
+        self._arrived: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self._in = rtmidi.MidiIn(self._port.api, name=f"{settings.port} echo")
+        with _mapped_errors():
+            names = self._in.get_ports()
+            place = next((place for place, name in enumerate(names) if settings.port in name and "echo" not in name), None)
+            if place is None:
+                raise MidiError(f"The virtual port {settings.port} cannot be heard.")
+            self._in.set_callback(lambda _message, _data: self._arrived.put(time.monotonic()))
+            self._in.open_port(place, "from")
+
+    def trip(self, event: Event) -> float | None:
+        """Seconds that a note event takes; None if it gets lost."""
+        sent = time.monotonic()
+        self._port.send(event)
+        try:
+            return self._arrived.get(timeout=LOST_S) - sent
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        """Close both."""
+        self._in.close_port()
+        self._in.delete()
+        self._port.close()
 
 
 @contextmanager

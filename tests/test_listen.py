@@ -30,6 +30,7 @@ from rtmelody.io.sender import Sender
 
 pytestmark = needs("jackd", "jack_midi_dump", "jack_wait", "jack_lsp", "jack_connect", "stdbuf")
 
+SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 SECONDS = 4.0  # of the demonstration: notes that are the same wherever the stream is cut into hops
 
 
@@ -56,6 +57,25 @@ def test_notes_reach_a_midi_receiver(rate, period, demo, network, tmp_path):
         heard = messages()
     assert heard[::2] == [("on", pitch) for pitch in expected]
     assert heard[1::2] == [("off", pitch) for pitch in expected]
+
+
+@needs("fluidsynth", SOUNDFONT)
+def test_a_synthesizer_plays_along(jack_server, demo, network, tmp_path):
+    """FluidSynth prints what it receives: the notes, whose pitches are those of `transcribe`; and then it sounds."""
+    tune = resample_poly(demo[0][: round(SECONDS * demo[1])], jack_server, demo[1]).astype(np.float32)
+    tune = np.concatenate((tune, np.zeros(jack_server, np.float32)))
+    events = Recognizer(jack_server, None, network).push(np.concatenate((np.zeros(jack_server, np.float32), tune)))
+    expected = [event.pitch for event in events if isinstance(event, NoteOn)]
+    printed = tmp_path / "fluidsynth.txt"
+    with Stage(tmp_path) as stage, printed.open("w") as file:
+        play = stage.microphone(tune)
+        stage.listener()
+        command = ["fluidsynth", "-i", "-s", "-d", "-m", "jack", "-a", "jack", "-o", "midi.jack.id=fs", SOUNDFONT]
+        stage.start("stdbuf", "-oL", *command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        source, sink = wait_for(lambda: port_of("rtmelody")), wait_for(lambda: port_of("fs:midi"))
+        subprocess.run(["jack_connect", source, sink], env=ENVIRONMENT, check=True, capture_output=True)
+        play()
+        wait_for(lambda: [int(pitch) for pitch in re.findall(r"event_post_noteon \d+ (\d+)", printed.read_text())] == expected)
 
 
 def join(monkeypatch):
@@ -216,7 +236,7 @@ def engine_of(listener):
 
 
 def test_a_killed_server_is_outlived(tmp_path):
-    """PortAudio says nothing and hangs in closing; a new server, of another rate, is found without a hand."""
+    """PortAudio says nothing and hangs in closing; a new server, of another rate and block size, is found without a hand."""
     with Stage(tmp_path) as stage:
         with jackd(48_000) as server, Stage(tmp_path) as first:
             play, listener, messages = first.microphone(held(69, 48_000)), stage.listener(), first.monitor()
@@ -224,7 +244,7 @@ def test_a_killed_server_is_outlived(tmp_path):
             wait_for(lambda: ("on", 69) in messages())
             server.kill()
             wait_for(lambda: "audio input" in stage.output)
-        with jackd(44_100), Stage(tmp_path) as second:  # a client of the dead server would hinder its namesake here
+        with jackd(44_100, period=256), Stage(tmp_path) as second:  # a client of the dead server would hinder its namesake here
             play, messages = second.microphone(held(72, 44_100)), second.monitor()
             play()
             wait_for(lambda: ("on", 72) in messages())

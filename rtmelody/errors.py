@@ -52,6 +52,18 @@ class TrainingError(RtmelodyError):
     exit_code = 9
 
 
+class ScoreError(RtmelodyError):
+    """A score is missing, cannot be read, or has no melody."""
+
+    exit_code = 10
+
+
+class MonitorError(RtmelodyError):
+    """The monitor cannot serve: its packages are missing, or its address is taken."""
+
+    exit_code = 11
+
+
 class PairingError(RtmelodyError):
     """Two devices could not be paired; no key was made known."""
 

@@ -55,7 +55,7 @@ def cli() -> None:
     rtmelody listen                   microphone -> virtual MIDI port
 
     Every verb explains itself: rtmelody VERB --help. Errors exit with 2 (usage), 3 (configuration), 4 (model), 5 (audio file),
-    6 (audio device), 7 (MIDI), 8 (output), 9 (training), 20 to 26 (pairing: see rtmelody pair --help).
+    6 (audio device), 7 (MIDI), 8 (output), 9 (training), 10 (score), 11 (monitor), 20 to 26 (pairing: see its --help).
     """  # noqa: D301 (click wants the character itself)
 
 

@@ -3,7 +3,7 @@
 import queue
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import rtmidi
 from rtmidi import midiconstants as midi
@@ -159,20 +159,27 @@ def _mapped_errors() -> Iterator[None]:
 def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:
     """Try every backend: rtmidi picks the first compiled one even where it cannot run."""
     for api in rtmidi.get_compiled_api():
-        try:
+        with suppress(rtmidi.RtMidiError, NotImplementedError):
             out = rtmidi.MidiOut(api, name=name)
-            if existing or api == rtmidi.API_WINDOWS_MM:  # has no virtual ports: loopMIDI makes one of that name
-                wanted = existing or name
-                out.open_port(next(place for place, port in enumerate(out.get_ports()) if wanted in port), "to")
+            try:
+                _connect(out, name, existing)
+            except (rtmidi.RtMidiError, NotImplementedError, StopIteration):
+                out.delete()  # a client that lingers would hinder its namesake on the next server
             else:
-                # CoreMIDI shows the port's name alone, JACK and ALSA put the client's before it.
-                out.open_virtual_port(name if api == rtmidi.API_MACOSX_CORE else "out")
-        except (rtmidi.RtMidiError, NotImplementedError, StopIteration):
-            continue
-        return out
+                return out
     if existing:
         raise MidiError(f"There is no MIDI port with {existing!r} in its name: start the program it belongs to first.")
     raise MidiError(
         "No MIDI port can be opened: start JACK or load the ALSA sequencer (`modprobe snd-seq`); on Windows, make a port named "
         f"{name} with loopMIDI; or go without MIDI with --no-midi."
     )
+
+
+def _connect(out: rtmidi.MidiOut, name: str, existing: str | None) -> None:
+    """Make the virtual port, or find the existing one; whatever cannot be done raises."""
+    if existing or out.get_current_api() == rtmidi.API_WINDOWS_MM:  # has no virtual ports: loopMIDI makes one of that name
+        wanted = existing or name
+        out.open_port(next(place for place, port in enumerate(out.get_ports()) if wanted in port), "to")
+    else:
+        # CoreMIDI shows the port's name alone, JACK and ALSA put the client's before it.
+        out.open_virtual_port(name if out.get_current_api() == rtmidi.API_MACOSX_CORE else "out")

@@ -1,0 +1,95 @@
+"""Scores from files: MIDI through mido; MusicXML and ABC through music21, with their repeats written out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mido
+
+from rtmelody.core.score import ScoreNote
+from rtmelody.errors import ScoreError
+
+MIDI = {".mid", ".midi", ".smf"}
+OTHERS = {".abc", ".xml", ".musicxml", ".mxl"}
+TOGETHER_S = 0.03  # notes that begin within so much are a chord; its highest one is the melody's
+
+
+def read_score(path: Path) -> list[ScoreNote]:
+    """The melody of a score: of notes that begin together the highest; in the order of their onsets.
+
+    Raises ScoreError if there is no such file, or no melody in it.
+    """
+    if not path.is_file():
+        raise ScoreError(f"There is no score {path}.")
+    kind = path.suffix.lower()
+    if kind not in MIDI | OTHERS:
+        raise ScoreError(
+            f"{path.name} is no score that can be read: give MIDI (.mid), MusicXML (.musicxml, .mxl) or ABC (.abc)."
+        )
+    found = sorted(_of_midi(path) if kind in MIDI else _by_music21(path), key=lambda note: (note.onset, note.pitch))
+    if not found:
+        raise ScoreError(f"There is no note in {path.name}.")
+    return _melody(found)
+
+
+def _melody(found: list[ScoreNote]) -> list[ScoreNote]:
+    """The highest of those that begin together."""
+    melody = found[:1]
+    for note in found[1:]:
+        if note.onset - melody[-1].onset < TOGETHER_S:
+            melody[-1] = max(melody[-1], note, key=lambda one: one.pitch)
+        else:
+            melody.append(note)
+    return melody
+
+
+def _of_midi(path: Path) -> Iterator[ScoreNote]:
+    try:
+        file = mido.MidiFile(path)
+        messages = mido.merge_tracks(file.tracks)
+    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        raise ScoreError(f"{path.name} is no MIDI file ({error}).") from error
+    tempo, seconds, ticks = 500_000, 0.0, 0
+    bar_ticks, bar_began, bars = 4.0 * file.ticks_per_beat, 0.0, 1
+    begun: dict[tuple[int, int], tuple[float, int]] = {}
+    for message in messages:
+        seconds += mido.tick2second(message.time, file.ticks_per_beat, tempo)
+        ticks += message.time
+        if message.type == "set_tempo":
+            tempo = message.tempo
+        elif message.type == "time_signature":
+            bars += round((ticks - bar_began) / bar_ticks)
+            bar_began, bar_ticks = ticks, 4.0 * file.ticks_per_beat * message.numerator / message.denominator
+        elif message.type == "note_on" and message.velocity:
+            begun[message.channel, message.note] = seconds, bars + int((ticks - bar_began) // bar_ticks)
+        elif message.type in ("note_on", "note_off") and (message.channel, message.note) in begun:
+            onset, bar = begun.pop((message.channel, message.note))
+            yield ScoreNote(onset, seconds - onset, message.note, bar)
+
+
+def _by_music21(path: Path) -> Iterator[ScoreNote]:
+    try:
+        import music21
+    except ImportError as error:
+        raise ScoreError("MusicXML and ABC need music21: run `pip install 'rtmelody[monitor]'`, or export MIDI.") from error
+    try:
+        parsed: Any = music21.converter.parse(path, forceSource=True)
+        part = next(iter(parsed.parts), parsed)
+        entries: list[dict[str, Any]] = _written_out(part).flatten().stripTies().secondsMap
+    except Exception as error:  # its parsers raise whatever they stumble over
+        raise ScoreError(f"{path.name} cannot be read as a score ({type(error).__name__}: {error}).") from error
+    for entry in entries:
+        element = entry["element"]
+        if element.isNote or element.isChord:
+            pitch = max(one.midi for one in element.pitches)
+            yield ScoreNote(entry["offsetSeconds"], entry["durationSeconds"], pitch, element.measureNumber or 1)
+
+
+def _written_out(part: Any) -> Any:
+    """With repeats as often as they are played; as it stands if they make no sense."""
+    import music21
+
+    try:
+        return part.expandRepeats()
+    except music21.exceptions21.Music21Exception:
+        return part

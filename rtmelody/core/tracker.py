@@ -108,6 +108,11 @@ class Tracker:
         """Pitch that sounds now."""
         return None if self._note is None else self._lowest + self._note
 
+    @property
+    def pending(self) -> int | None:
+        """Pitch that gathers evidence, and may be announced next."""
+        return None if self._candidate is None else self._lowest + self._candidate
+
     def advance(self, posterior: Posterior) -> list[Event]:
         """Take one hop; what it decides."""
         best = int(posterior.classes[:-1].argmax())

@@ -22,7 +22,7 @@ HEADER = np.dtype([("version", "<u8"), ("size", "<u8")])
 PLACE = np.dtype([("header", HEADER), ("content", "u1", SLOT)])
 
 
-class Snapshot(msgspec.Struct):
+class Snapshot(msgspec.Struct, array_like=True):
     """The engine's state, a few times a second at least."""
 
     at: float = 0.0  # of `time.monotonic`: when this was shown
@@ -30,6 +30,9 @@ class Snapshot(msgspec.Struct):
     sample_rate: float = 0.0  # of the input that is open; 0 while there is none
     level_db: float = -120.0
     sounding: int | None = None  # pitch
+    cents: float | None = None  # of the sounding note, a few times a second
+    pending: int | None = None  # pitch that may be announced next
+    recording: bool = False
     a4_hz: float = 440.0  # to which the recognizer is tuned
     notes: int = 0
     overflows: int = 0

@@ -108,6 +108,10 @@ class Engine:
         """Name notes sooner, or more surely."""
         self._set("speed", speed)
 
+    def record(self, folder: Path | None) -> None:
+        """Record into a new folder of this one from now on, or no more."""
+        self._set("record", folder)
+
     def _set(self, name: str, value: Any) -> None:
         self._wanted[name] = value
         self._command((name, value))

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from rtmelody.config import Config, Midi, Speed
 from rtmelody.core.arranger import Arranger
@@ -30,6 +32,7 @@ from rtmelody.io.session import Fault, SessionRecorder
 from rtmelody.live import Source, Status, StreamClock, run
 
 RETRY_S = 0.5  # between two looks for an input that has gone
+CENTS_S = 0.025  # so often the deviation of the sounding note is looked at
 REFRESH_S = 0.05  # the state is shown so often at least, while there is an input
 SWITCH_S = 5e-4  # for so long another thread may keep the interpreter
 PRIORITY = 10  # of real-time scheduling: below a sound server's
@@ -99,6 +102,7 @@ class Performance:
         self._sending = threading.Lock()  # commands come from another thread
         self._stopping = threading.Event()
         self._posted = 0  # events on the board
+        self._looked_at = 0.0  # at the deviation of the sounding note
         self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=undisturbed())
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
 
@@ -186,7 +190,7 @@ class Performance:
     def _run(self, source: Source) -> None:
         """Until the input ends or falters."""
         rate, since_s = source.sample_rate, self._snapshot.seconds if self._stdin else self._now()
-        recorder = self._recording(rate, since_s)
+        self._record_on(rate, since_s)
         overflows, xruns = self._snapshot.overflows, self._snapshot.xruns
         recognizer, clock = Recognizer(rate, self._config, self._network), StreamClock(rate)
         self._recognizer, self._snapshot.sample_rate = recognizer, rate
@@ -195,7 +199,7 @@ class Performance:
             self._send(event, clock)  # first: whoever plays must not wait for the rest
             entry = told(event, rate, since_s)
             self._board.post(self._posted, entry)
-            if recorder:
+            if recorder := self._recorder:
                 recorder.put(entry)
             self._posted += 1
             self._snapshot.notes += isinstance(event, NoteOn)
@@ -208,28 +212,39 @@ class Performance:
                 return
             self._snapshot.seconds, self._snapshot.level_db = seconds, status.level_db
             self._snapshot.sounding, self._snapshot.a4_hz = status.sounding, recognizer.framing.a4_hz
+            self._snapshot.pending = recognizer.tracker.pending
+            if time.monotonic() - self._looked_at >= CENTS_S:
+                self._looked_at, self._snapshot.cents = time.monotonic(), recognizer.cents()
             self._snapshot.overflows, self._snapshot.xruns = overflows + status.overflows, xruns + status.xruns
             self._show()
 
-        keep = recorder.put if recorder else lambda _samples: None
+        def keep(samples: NDArray[np.float32]) -> None:
+            if recorder := self._recorder:
+                recorder.put(samples)
+
         # A pipe may pause, and may be quicker than the clock: nothing is wrong with it then.
         run(source, recognizer, emit, show, self._stopping, clock, keep, watched=not self._stdin)
 
-    def _recording(self, rate: float, since_s: float) -> SessionRecorder | None:
-        """The recorder, told that the next samples were heard so late; a new one for another sample rate."""
-        if self._plan.record and (self._recorder is None or self._recorder.sample_rate != rate):
-            if self._recorder:
+    def _record_on(self, rate: float, since_s: float) -> None:
+        """Tell the recorder that the next samples were heard so late; a new one for another sample rate."""
+        with self._sending:
+            if self._recorder and self._recorder.sample_rate != rate:
                 self._recorder.close()
-            self._recorder = None
-            try:
-                self._recorder = SessionRecorder(self._plan.record, rate, since_s)
-            except OutputError as error:
-                if not self._replacement:
-                    raise
-                _tell(self._parent, str(error))
-        if self._recorder:
+                self._recorder = None
+            if self._recorder:
+                self._recorder.put(since_s)
+            elif self._plan.record:
+                self._begin_to_record(self._plan.record, rate, since_s)
+
+    def _begin_to_record(self, folder: Path, rate: float, since_s: float) -> None:
+        """A session that has begun goes on if that fails."""
+        try:
+            self._recorder = SessionRecorder(folder, rate, since_s)
             self._recorder.put(since_s)
-        return self._recorder
+        except OutputError as error:
+            if not self._replacement and self._snapshot.seconds == 0.0:
+                raise
+            _tell(self._parent, str(error))
 
     def _now(self) -> float:
         """Seconds of the session."""
@@ -258,7 +273,8 @@ class Performance:
 
     def _show(self) -> None:
         self._snapshot.at, self._snapshot.stalled = time.monotonic(), self._output.stalled
-        self._snapshot.unrecorded = self._recorder.lost if self._recorder else 0
+        recorder = self._recorder
+        self._snapshot.recording, self._snapshot.unrecorded = recorder is not None, recorder.lost if recorder else 0
         self._board.show(self._snapshot)
 
     def _obey(self) -> None:
@@ -269,6 +285,7 @@ class Performance:
             "transpose": self._transpose,
             "threshold": self._threshold,
             "speed": self._speed,
+            "record": self._record,
         }
         with suppress(EOFError, OSError):
             while (command := self._parent.recv()) is not None:
@@ -293,6 +310,16 @@ class Performance:
 
     def _speed(self, speed: Speed) -> None:
         self._change(speed=speed, evidence_s=None)
+
+    def _record(self, folder: Path | None) -> None:
+        """From now on, or no more."""
+        with self._sending:
+            if folder is None and self._recorder:
+                self._recorder.close()
+                self._recorder = None
+            elif folder and not self._recorder and self._snapshot.sample_rate:
+                self._begin_to_record(folder, self._snapshot.sample_rate, self._snapshot.seconds)
+            self._plan = msgspec.structs.replace(self._plan, record=folder)
 
     def _change(self, **thresholds: Any) -> None:
         """For this input and those to come."""

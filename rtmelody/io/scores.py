@@ -80,7 +80,7 @@ def _by_music21(path: Path) -> Iterator[ScoreNote]:
         raise ScoreError(f"{path.name} cannot be read as a score ({type(error).__name__}: {error}).") from error
     for entry in entries:
         element = entry["element"]
-        if element.isNote or element.isChord:
+        if isinstance(element, music21.note.NotRest) and element.pitches:
             pitch = max(one.midi for one in element.pitches)
             yield ScoreNote(entry["offsetSeconds"], entry["durationSeconds"], pitch, element.measureNumber or 1)
 

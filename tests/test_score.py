@@ -1,0 +1,182 @@
+"""Following a score through planted errors, restarts and drifting tempi; scores from files; the report."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import mido
+import numpy as np
+import pytest
+from conftest import DATA
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtmelody.core.assessment import assess
+from rtmelody.core.score import Follower, ScoreNote
+from rtmelody.errors import ScoreError
+from rtmelody.events import Note
+from rtmelody.io.scores import read_score
+
+SCALE = (0, 2, 4, 5, 7, 9, 11)
+BEAT_S = 0.45
+WRONG_BY, EXTRA_BY = (-5, -3, -2, -1, 1, 2, 3, 5), (-4, -2, -1, 1, 2, 4, 7)
+
+
+def tune(rng, length=48):
+    """Steps and small leaps on a scale, in eighths, quarters and halves, with some repeated notes."""
+    place, beat, notes = 14, 0.0, []
+    for _ in range(length):
+        beats = rng.choice((0.5, 0.5, 1.0, 1.0, 2.0))
+        notes.append(ScoreNote(beat * BEAT_S, beats * BEAT_S, 48 + 12 * (place // 7) + SCALE[place % 7], int(beat // 4) + 1))
+        beat += beats
+        place = int(np.clip(place + rng.choice((-4, -2, -1, 0, 1, 2, 4)), 4, 24))
+    return notes
+
+
+def played(onset, pitch):
+    return Note(onset, onset + 0.1, int(pitch), 90, 0.9, 0.0, onset + 0.04)
+
+
+def perform(score, rng):
+    """A performance at a tempo of its own that drifts by up to a fifth, with a restart; and its planted errors.
+
+    Of a hundred notes three are missed, three are wrong, and after three comes an extra one. Errors are (kind, pitch expected,
+    pitch played).
+    """
+    base, drift = rng.uniform(0.7, 1.4), rng.uniform(-0.2, 0.2)
+    turn, back = int(rng.integers(len(score) // 3, len(score) - 3)), int(rng.integers(4, 12))
+    order = [*range(turn + 1), *range(turn + 1 - back, len(score))]
+    notes, planted, now = [], [], 0.5
+    for number, index in enumerate(order):
+        note = score[index]
+        tempo = base * (1 + drift * number / len(order))
+        onset, luck = now + rng.normal(0, 0.02), rng.random() if 2 < number < len(order) - 3 else 1.0
+        now += note.duration * tempo + (rng.uniform(0.2, 1.0) if number == turn else 0.0)
+        if luck < 0.03:
+            planted.append(("missed", note.pitch, None))
+            continue
+        wrong = note.pitch + int(rng.choice(WRONG_BY)) if luck < 0.06 else note.pitch
+        notes.append(played(onset, wrong))
+        if wrong != note.pitch:
+            planted.append(("wrong", note.pitch, wrong))
+        elif luck < 0.09:
+            notes.append(played(onset + note.duration * tempo * rng.uniform(0.4, 0.6), note.pitch + int(rng.choice(EXTRA_BY))))
+            planted.append(("extra", None, notes[-1].midi))
+    return notes, planted
+
+
+def test_planted_errors_are_found_and_few_others():
+    """Ninety-five in a hundred; and of the notes that were right at most two in a hundred are blamed."""
+    planted, found, right, alarms = 0, 0, 0, 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        score = tune(rng)
+        performance, errors = perform(score, rng)
+        verdicts = assess(score, performance).verdicts
+        blamed = Counter((one.kind, one.expected, one.played) for one in verdicts if one.kind != "right")
+        expected = Counter(errors)
+        planted += expected.total()
+        found += (blamed & expected).total()
+        alarms += (blamed - expected).total()
+        right += len(performance) - sum(kind != "missed" for kind, *_ in errors)
+    assert found / planted >= 0.95
+    assert alarms / right <= 0.02
+
+
+def test_the_place_is_known_while_it_is_played():
+    reached = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        score = tune(rng)
+        follower = Follower(score)
+        reached += [follower.hear(note.onset * 1.3, note.pitch) == place for place, note in enumerate(score)]
+    assert np.mean(reached) >= 0.98
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1_000), st.floats(0.5, 2.0), st.floats(0.0, 100.0))
+def test_a_faultless_performance_is_right_at_any_tempo(seed, tempo, start):
+    score = tune(np.random.default_rng(seed), 20)
+    found = assess(score, [played(start + note.onset * tempo, note.pitch) for note in score])
+    assert (found.right, found.wrong, found.missed, found.extra, found.jumps) == (20, 0, 0, 0, 0)
+    assert [bar.tempo for bar in found.bars if bar.tempo] == pytest.approx([1 / tempo] * len(found.bars), rel=0.02)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.0, 3.0), st.integers(0, 127)), max_size=40), st.integers(1, 12))
+def test_whatever_is_played_every_note_has_a_verdict(steps, length):
+    score = tune(np.random.default_rng(length), length)
+    times = np.cumsum([step for step, _ in steps])
+    notes = [played(float(time), pitch) for time, (_, pitch) in zip(times, steps, strict=True)]
+    found = assess(score, notes)
+    assert [one.played for one in found.verdicts if one.kind != "missed"] == [note.midi for note in notes]
+    assert found.right + found.wrong + found.extra == len(notes)
+    assert sum(bar.right + bar.wrong + bar.missed for bar in found.bars) == found.right + found.wrong + found.missed
+
+
+def write_midi(path, notes, numerator=4):
+    file = mido.MidiFile()
+    track = mido.MidiTrack([mido.MetaMessage("time_signature", numerator=numerator, denominator=4)])
+    file.tracks.append(track)
+    ticks = 0
+    for onset, offset, pitch in notes:
+        for at, kind in ((onset, "note_on"), (offset, "note_off")):
+            track.append(mido.Message(kind, note=pitch, time=max(0, round(at * 960) - ticks)))
+            ticks = max(ticks, round(at * 960))
+    file.save(path)
+
+
+def test_midi_scores_have_bars(tmp_path):
+    write_midi(tmp_path / "waltz.mid", [(beat / 2, beat / 2 + 0.4, 60 + beat) for beat in range(7)], numerator=3)
+    score = read_score(tmp_path / "waltz.mid")
+    assert [note.pitch for note in score] == [60, 61, 62, 63, 64, 65, 66]
+    assert [note.bar for note in score] == [1, 1, 1, 2, 2, 2, 3]
+    assert [note.onset for note in score] == pytest.approx(np.arange(7) / 2)
+
+
+def test_abc_and_musicxml_scores_are_written_out(tmp_path):
+    """With their repeats, as often as they are played."""
+    (tmp_path / "tune.abc").write_text("X:1\nT:Tune\nM:4/4\nL:1/4\nK:C\n|:CDEF|GABc|cBAG|FEDC:|\n")
+    up = [60, 62, 64, 65, 67, 69, 71, 72]
+    once = up + up[::-1]
+    assert [note.pitch for note in read_score(tmp_path / "tune.abc")] == once * 2
+    music21 = pytest.importorskip("music21")
+    music21.converter.parse(tmp_path / "tune.abc").write("musicxml", tmp_path / "tune.musicxml")
+    assert [note.pitch for note in read_score(tmp_path / "tune.musicxml")] == once * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.mid", None, "no score"),
+        ("text.txt", b"CDE", "MusicXML"),
+        ("noise.mid", b"\x00" * 100, "no MIDI file"),
+        ("empty.mid", b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk\x00\x00\x00\x04\x00\xff\x2f\x00", "no note"),
+        ("noise.musicxml", b"<score", "cannot be read"),
+    ],
+)
+def test_a_bad_score_is_said_in_a_sentence(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ScoreError, match=message):
+        read_score(tmp_path / name)
+
+
+def test_the_demonstration_against_its_score(demo_truth, tmp_path):
+    """One note of the score is changed, one left out: so one was played wrong, and one too many."""
+    notes = [(onset, offset, int(pitch)) for onset, offset, pitch in demo_truth]
+    notes[10] = (*notes[10][:2], notes[10][2] + 2)
+    del notes[30]
+    write_midi(tmp_path / "score.mid", notes)
+    command = [sys.executable, "-m", "rtmelody", "report", DATA / "demo.ogg", "--score", tmp_path / "score.mid"]
+    told = subprocess.run([*command, "--json"], capture_output=True, check=True)
+    found = json.loads(told.stdout)
+    assert (found["wrong"], found["extra"], found["missed"]) == (1, 1, 0)
+    assert found["right"] == len(notes) - 1
+    subprocess.run([*command, "-o", tmp_path / "report.html"], capture_output=True, check=True)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 2
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )

@@ -14,6 +14,7 @@ VERBS = {
     "transcribe": "Write the notes of recordings as .mid, .jsonl or .csv.",
     "listen": "Listen to a microphone and send MIDI notes while they sound.",
     "report": "Compare a recording with its score: right, wrong, missed and extra notes, tempo, tuning.",
+    "monitor": "Listen, and show it on a web page; follow a score; serve transcriptions.",
     "pair": "Agree on a key with another device: each plays a melody that the other recognizes.",
     "send": "Pair with a device in the room and send it standard input.",
     "recv": "Wait for such a device and write what it sends.",

@@ -1,0 +1,144 @@
+"""`rtmelody monitor`: the engine with a page to watch it."""
+
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rtmelody.cli.options import config_option, index_or_name, overridden
+
+if TYPE_CHECKING:
+    from rtmelody.monitor.hub import Hub
+
+LOCALHOST = "127.0.0.1"
+CONNECTIONS = 200  # at a time; more are refused
+
+
+@click.command()
+@click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
+@click.option("--channel", type=int, help="Input channel, counted from 1.")
+@click.option("--speed", type=click.Choice(["fast", "balanced", "careful"]), help="How soon a note is named.")
+@click.option("--score", type=click.Path(path_type=Path, dir_okay=False), help="Follow this MIDI, MusicXML or ABC file.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False), help="With --score: write the report here at the end."
+)
+@click.option(
+    "--records", type=click.Path(path_type=Path, file_okay=False), default=Path("takes"), help="Folder of recordings."
+)
+@click.option("--host", default=LOCALHOST, show_default=True, help="Address to serve at; 0.0.0.0 for tablets on the network.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True)
+@click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
+@config_option
+def monitor(
+    device: str | None,
+    channel: int | None,
+    speed: str | None,
+    score: Path | None,
+    report: Path | None,
+    records: Path,
+    host: str,
+    port: int,
+    no_midi: bool,
+    config_file: Path | None,
+) -> None:
+    """Listen, and show on a web page: piano roll, tuner, level, latency, faults, and keys.
+
+    \b
+    rtmelody monitor                           http://localhost:8765
+    rtmelody monitor --host 0.0.0.0            also for a tablet beside the stage: scan the code
+    rtmelody monitor --score tune.mid          shows what is expected, and how it was played
+
+    From elsewhere the page asks for the token that is in the link shown here. The page can use its own device's microphone
+    (localhost or https). POST a recording to /transcribe for its notes; see /openapi.json. Needs rtmelody[monitor].
+    """  # noqa: D301 (click wants the character itself)
+    from rtmelody.config import load_config
+    from rtmelody.engine.engine import Engine
+    from rtmelody.errors import MonitorError
+    from rtmelody.io.scores import read_score
+
+    try:
+        from rtmelody.monitor.hub import Hub
+        from rtmelody.monitor.server import application
+    except ImportError as error:
+        raise MonitorError("The monitor needs more packages: run `pip install 'rtmelody[monitor]'`.") from error
+    config = overridden(
+        load_config(config_file),
+        audio={"device": index_or_name(device), "channel": channel},
+        tracker={"speed": speed},
+    )
+    expected = read_score(score) if score else None
+    token = None if host in (LOCALHOST, "localhost", "::1") else secrets.token_urlsafe(16)
+    with Engine(config, midi=not no_midi) as engine:
+        hub = Hub(engine, config, records, expected)
+        _serve(application(hub, config, token), host, port, token)
+    if hub.failed:
+        raise hub.failed
+    if report:
+        _write(report, hub)
+
+
+def _serve(app: Any, host: str, port: int, token: str | None) -> None:
+    """Until Ctrl-C or SIGTERM.
+
+    Raises MonitorError if the address is taken.
+    """
+    import socket
+
+    import uvicorn
+
+    from rtmelody.errors import MonitorError
+
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128)
+    except OSError as error:
+        raise MonitorError(f"Cannot serve at {host}:{port} ({error.strerror}): choose another --port.") from error
+    with listening:
+        _invite(host, listening.getsockname()[1], token)
+        settings = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            limit_concurrency=CONNECTIONS,
+            ws_max_size=1 << 16,
+            timeout_graceful_shutdown=1,
+            server_header=False,
+        )
+        uvicorn.Server(settings).run([listening])
+
+
+def _invite(host: str, port: int, token: str | None) -> None:
+    """The link, and a code of it for a tablet."""
+    if token is None:
+        click.echo(f"http://localhost:{port}/", err=True)
+        return
+    import segno
+
+    link = f"http://{_address(host)}:{port}/?token={token}"
+    if sys.stderr.isatty():
+        segno.make(link).terminal(out=sys.stderr, compact=True)
+    click.echo(link, err=True)
+
+
+def _address(host: str) -> str:
+    """Under which others find this machine."""
+    import socket
+
+    if host not in ("0.0.0.0", "::"):  # noqa: S104 (the user asks for it)
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.255.255.255", 1))  # nothing is sent: this only asks which address would be used
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])
+
+
+def _write(report: Path, hub: "Hub") -> None:
+    from rtmelody.io.files import write_whole
+    from rtmelody.io.reports import page
+
+    if found := hub.report():
+        write_whole(report, page("Performance", found))
+        click.echo(f"-> {report}", err=True)

@@ -1,0 +1,1 @@
+"""The web monitor: a page that watches the engine, and a service beside it (extra `monitor`)."""

@@ -1,0 +1,100 @@
+"""Who may look: a token on every request that comes from elsewhere, an origin that is our own, and a limit on failures."""
+
+import hmac
+import time
+from collections import deque
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+COOKIE = "rtmelody"
+LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+FAILURES, PER_S = 20, 60.0  # of one address, before it is refused unheard
+ADDRESSES = 1_000  # that are remembered
+CLOSED = 4403  # of a WebSocket
+
+
+class Guard:
+    """ASGI middleware. With a token, every request needs it; without, the page answers to this machine's own names alone.
+
+    The token comes in the link (`?token=`), and from then on in a cookie that scripts cannot read. A request that names another
+    origin is refused: a page elsewhere must not listen in (nor through a name of its own that leads here).
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Guard an application; `clock` in seconds."""
+        self._app, self._token, self._clock = app, token, clock
+        self._failures: dict[str, deque[float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or hand on."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        address = (scope.get("client") or ("?", 0))[0]
+        if self._blocked(address):
+            await _refuse(scope, receive, send, 429, "Too many wrong tokens: wait a minute.")
+        elif not self._same_origin(scope):
+            await _refuse(scope, receive, send, 403, "This page is not for other sites.")
+        elif not self._may(scope):
+            self._remember(address)
+            await _refuse(scope, receive, send, 401, "Open the link that the terminal shows: it has the token.")
+        else:
+            await self._app(scope, receive, self._with_cookie(scope, send))
+
+    def _same_origin(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._token and host.rpartition(":")[0] not in LOCAL and host not in LOCAL:
+            return False
+        return origin is None or urlsplit(origin).netloc == host
+
+    def _may(self, scope: Scope) -> bool:
+        if not self._token:
+            return True
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        return any(hmac.compare_digest(given.encode(), self._token.encode()) for given in [*asked, *_cookies(scope)])
+
+    def _with_cookie(self, scope: Scope, send: Send) -> Send:
+        """Whoever came by the link need not show the token again."""
+        if not self._token or scope["type"] != "http" or self._token in _cookies(scope):
+            return send
+        cookie = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/".encode()
+
+        async def sending(message: dict) -> None:  # type: ignore[type-arg]
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"set-cookie", cookie)]
+            await send(message)
+
+        return sending  # type: ignore[return-value]
+
+    def _blocked(self, address: str) -> bool:
+        times = self._failures.get(address)
+        while times and self._clock() - times[0] > PER_S:
+            times.popleft()
+        return bool(times) and len(times) >= FAILURES  # type: ignore[arg-type]
+
+    def _remember(self, address: str) -> None:
+        if len(self._failures) >= ADDRESSES:
+            self._failures.pop(next(iter(self._failures)))
+        self._failures.setdefault(address, deque(maxlen=FAILURES)).append(self._clock())
+
+
+def _cookies(scope: Scope) -> list[str]:
+    try:
+        morsel = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return []
+    return [morsel.value] if morsel else []
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, sentence: str) -> None:
+    if scope["type"] == "websocket":
+        await WebSocketClose(CLOSED, sentence)(scope, receive, send)
+    else:
+        await PlainTextResponse(f"{sentence}\n", status)(scope, receive, send)

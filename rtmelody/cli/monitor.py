@@ -2,12 +2,13 @@
 
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.options import config_option, index_or_name, overridden
+from rtmelody.cli.options import config_option, index_or_name, on_signal, overridden
 
 if TYPE_CHECKING:
     from rtmelody.monitor.hub import Hub
@@ -105,7 +106,23 @@ def _serve(app: Any, host: str, port: int, token: str | None) -> None:
             timeout_graceful_shutdown=1,
             server_header=False,
         )
-        uvicorn.Server(settings).run([listening])
+        server = _server(settings)
+        on_signal(lambda: setattr(server, "should_exit", True))
+        server.run([listening])
+
+
+def _server(settings: Any) -> Any:
+    """A server that leaves signals alone: uvicorn would raise them again when it has ended, before the engine is closed."""
+    from contextlib import contextmanager
+
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server(settings)
 
 
 def _invite(host: str, port: int, token: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +70,17 @@ def index_or_name(device: str | None) -> int | str | None:
 def until_signal() -> threading.Event:
     """An event that Ctrl-C, SIGTERM and a closed terminal set, so that every way out ends the notes; the second time kills."""
     stopping = threading.Event()
+    on_signal(stopping.set)
+    return stopping
+
+
+def on_signal(act: Callable[[], None]) -> None:
+    """Let the same signals act instead, once."""
 
     def stop(number: int, _frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
-        stopping.set()
+        act()
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), stop)
-    return stopping

@@ -2,8 +2,10 @@
 
 import asyncio
 import multiprocessing
+import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -44,7 +46,7 @@ class Transcription:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._pool = ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn"))
+        self._pool = ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn"), _end_with_parent)
         self.busy = self.done = self.refused = 0
 
     async def serve(self, request: Request) -> Response:
@@ -92,9 +94,7 @@ class Transcription:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > LARGEST:
-                        raise RefusedError(
-                            413, f"The recording has more than {LARGEST >> 20} MiB: send FLAC, or a part."
-                        )
+                        raise RefusedError(413, f"The recording has more than {LARGEST >> 20} MiB: send FLAC, or a part.")
                     file.write(chunk)
             except ClientDisconnect as error:
                 raise RefusedError(400, "The recording broke off.") from error
@@ -108,6 +108,18 @@ class Transcription:
     def close(self) -> None:
         """Let the processes end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A process of the pool would wait for ever if the server were killed."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def transcribed(name: str, kind: str, config: Config) -> tuple[int, bytes]:

@@ -52,6 +52,12 @@ def test_committed_latencies_hold_their_bounds():
     assert fixed["jitter"] <= 4 + 1000 * 128 / 48_000
     ten = LIVE["ten_minutes"]["found"]
     assert ten["samples_lost"] == ten["unlike_transcribe"] == ten["messages_unlike_events"] == 0
+    page, watched = LIVE["page"]["found"], LIVE["viewers"]["found"]
+    assert page["p50"] <= 60
+    assert page["p95"] <= 120
+    assert page["frames_per_s"] >= 55
+    assert watched["watched_p90"] <= watched["alone_p90"] + 2
+    assert watched["end_mb"] <= watched["settled_mb"] * 1.02
     hour = LIVE["hour"]["found"]
     assert hour["end_mb"] <= hour["settled_mb"] * 1.02
     assert abs(hour["drift_ms"]) < 1

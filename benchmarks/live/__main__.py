@@ -1,7 +1,7 @@
 """`python -m benchmarks.live`: the live path on a real JACK server, and what it is compared with.
 
 Writes benchmarks/results/live.json and docs/live.md. Needs jackd, fluidsynth, espeak-ng and rtmelody[test], and aubionotes to
-compare; takes half an hour, in which nothing else should run.
+compare; takes three quarters of an hour, in which nothing else should run.
 """
 
 import argparse
@@ -13,10 +13,12 @@ from benchmarks.live import report
 from benchmarks.live.endurance import hour, ten_minutes
 from benchmarks.live.latency import fixed_latency, latency
 from benchmarks.live.load import load
+from benchmarks.live.page import page
 from benchmarks.live.tradeoff import tradeoff
+from benchmarks.live.viewers import viewers
 
 STAGES: dict[str, Callable[[], Any]] = {
-    stage.__name__: stage for stage in (latency, fixed_latency, tradeoff, ten_minutes, hour, load)
+    stage.__name__: stage for stage in (latency, fixed_latency, tradeoff, ten_minutes, hour, load, page, viewers)
 }
 
 

@@ -38,6 +38,7 @@ class Stage:
 
         self._sound, self._playing = sound, False
         self.began = 0  # frame of the sound's first sample
+        self.clock: list[tuple[int, float]] = []  # frames, and when they were handed over, of `time.time`
         self.messages: list[Message] = []
         self._client = jack.Client("fakemic", servername=SERVER)
         self._out = self._client.outports.register("out", is_terminal=True, is_physical=True)
@@ -77,6 +78,7 @@ class Stage:
         block = np.zeros(frames, np.float32)
         if self._playing:
             self.began = self.began or now
+            self.clock.append((now, time.time()))
             place = now - self.began  # by the server's count: it may have left this client out in between
             rest = self._sound[place : place + frames]
             block[: len(rest)] = rest

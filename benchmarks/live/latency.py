@@ -40,7 +40,7 @@ def measure(command: list[str]) -> dict[str, float]:
     """Latencies (ms) of the tones that a program names rightly; jitter is from the 5th to the 95th percentile."""
     rng = np.random.default_rng(7)
     pitches = rng.integers(LOWEST, HIGHEST + 1, TONES)
-    starts, sound = _tones(pitches)
+    starts, sound = tones(pitches)
     with Stage(sound) as stage:
         program = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -49,14 +49,14 @@ def measure(command: list[str]) -> dict[str, float]:
         finally:
             program.terminate()
             program.wait(20)
-    latencies = np.array(list(_latencies(stage.began + starts, pitches, stage.messages))) * 1000
-    if not len(latencies):
+    found = np.array(list(latencies(stage.began + starts, pitches, stage.messages))) * 1000
+    if not len(found):
         raise RuntimeError(f"{command} was not heard.")
-    p5, p50, p90, p95 = np.percentile(latencies, (5, 50, 90, 95))
-    return {"right": len(latencies), "p50": round(p50, 2), "p90": round(p90, 2), "jitter": round(p95 - p5, 2)}
+    p5, p50, p90, p95 = np.percentile(found, (5, 50, 90, 95))
+    return {"right": len(found), "p50": round(p50, 2), "p90": round(p90, 2), "jitter": round(p95 - p5, 2)}
 
 
-def _tones(pitches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def tones(pitches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each begins, and the sound [samples]."""
     rng = np.random.default_rng(8)
     starts = ((np.arange(TONES) + rng.uniform(0, 0.2, TONES)) * SLOT_S * RATE).astype(int)
@@ -76,7 +76,7 @@ def _tone(pitch: int) -> np.ndarray:
     return (0.15 * shape * waves).astype(np.float32)
 
 
-def _latencies(onsets: np.ndarray, pitches: np.ndarray, messages: list[Message]) -> Iterator[float]:
+def latencies(onsets: np.ndarray, pitches: np.ndarray, messages: list[Message]) -> Iterator[float]:
     """Seconds from each onset to the first note-on of its pitch, if that comes in time."""
     for onset, pitch in zip(onsets, pitches, strict=True):
         until = onset + LATEST_S * RATE

@@ -30,6 +30,15 @@ LOAD = """## Beside a busy process
 
 How late a hop is recognized, against a loop that only wakes up as often (ms).
 """
+PAGE = """## On the page
+
+Of {seen} tones at the microphone, half were drawn on the page of `rtmelody monitor` within {p50:.0f} ms, 95 % within
+{p95:.0f} ms; it drew {frames_per_s:.0f} frames a second (headless Chromium on the same machine).
+"""
+VIEWERS = """With twenty viewers for {minutes:.0f} minutes, five of whom never read, MIDI notes come {watched_p50:.1f} / {watched_p90:.1f} ms
+(median / 90 % within) after their onsets; without, {alone_p50:.1f} / {alone_p90:.1f}. Server and engine take {settled_mb:.0f} MB after
+two minutes and {end_mb:.0f} MB at the end.
+"""
 
 
 def load() -> dict[str, Any]:
@@ -69,6 +78,8 @@ def document(result: dict[str, Any]) -> str:
             ("", "median", "99 % within", "latest"),
             ((name, *(f"{row[key]:.2f}" for key in ("p50", "p99", "max"))) for name, row in stages["load"].items()),
         ),
+        PAGE.format(**stages["page"]),
+        VIEWERS.format(**stages["viewers"]),
     ])  # fmt: skip
 
 

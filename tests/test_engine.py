@@ -177,6 +177,23 @@ def test_a_session_is_recorded_with_the_silence_of_its_faults(tmp_path):
     assert recorder.lost == 0
 
 
+def test_a_recording_that_begins_within_a_note_has_it_all(tmp_path):
+    """Its onset lies before the recording; and what cannot be read of another session spoils nothing."""
+    (tmp_path / "spoilt").mkdir()
+    (tmp_path / "spoilt" / LINES).write_text(
+        '{"event":"on","at":0.1,"midi":60,"velocity":9,"onset":-5,"confidence":1,"cents":0}\n' * 2
+    )
+    recorder = SessionRecorder(tmp_path, 8_000, 2.0)
+    recorder.put(2.0)
+    recorder.put(ToldOn(2.02, 60, 90, 1.97, 0.9, 1.0))
+    recorder.put(ToldOff(2.4, 60))
+    recorder.close()
+    (notes,) = tmp_path.glob(f"*/{NOTES}")
+    played = [message for message in mido.MidiFile(notes) if not message.is_meta]
+    assert [message.type for message in played] == ["note_on", "note_off"]
+    assert sum(message.time for message in played) == pytest.approx(0.4, abs=0.01)
+
+
 KILLED = """
 import os, sys, time
 from pathlib import Path

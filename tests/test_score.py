@@ -103,6 +103,17 @@ def test_a_faultless_performance_is_right_at_any_tempo(seed, tempo, start):
     assert [bar.tempo for bar in found.bars if bar.tempo] == pytest.approx([1 / tempo] * len(found.bars), rel=0.02)
 
 
+def test_a_bar_that_is_played_again_keeps_its_tempo():
+    score = tune(np.random.default_rng(3), 24)
+    first, again = [note for note in score if note.bar <= 2], [note for note in score if note.bar == 2]
+    length = score[len(first)].onset
+    notes = [played(note.onset, note.pitch) for note in first]
+    notes += [played(note.onset - again[0].onset + length + 0.5, note.pitch) for note in again]
+    found = assess(score, notes)
+    assert (found.right, found.jumps) == (len(notes), 1)
+    assert [bar.tempo for bar in found.bars if bar.tempo] == pytest.approx([1.0, 1.0], abs=0.01)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.0, 3.0), st.integers(0, 127)), max_size=40), st.integers(1, 12))
 def test_whatever_is_played_every_note_has_a_verdict(steps, length):
@@ -120,10 +131,10 @@ def write_midi(path, notes, numerator=4):
     track = mido.MidiTrack([mido.MetaMessage("time_signature", numerator=numerator, denominator=4)])
     file.tracks.append(track)
     ticks = 0
-    for onset, offset, pitch in notes:
-        for at, kind in ((onset, "note_on"), (offset, "note_off")):
-            track.append(mido.Message(kind, note=pitch, time=max(0, round(at * 960) - ticks)))
-            ticks = max(ticks, round(at * 960))
+    messages = [(on, "note_on", pitch) for on, _, pitch in notes] + [(off, "note_off", pitch) for _, off, pitch in notes]
+    for at, kind, pitch in sorted(messages):  # of one moment, the end comes first
+        track.append(mido.Message(kind, note=pitch, time=round(at * 960) - ticks))
+        ticks = round(at * 960)
     file.save(path)
 
 
@@ -133,6 +144,11 @@ def test_midi_scores_have_bars(tmp_path):
     assert [note.pitch for note in score] == [60, 61, 62, 63, 64, 65, 66]
     assert [note.bar for note in score] == [1, 1, 1, 2, 2, 2, 3]
     assert [note.onset for note in score] == pytest.approx(np.arange(7) / 2)
+
+
+def test_a_pitch_that_is_struck_again_before_its_end_is_two_notes(tmp_path):
+    write_midi(tmp_path / "again.mid", [(0.0, 1.0, 60), (0.5, 1.5, 60)])
+    assert [(note.pitch, note.onset) for note in read_score(tmp_path / "again.mid")] == [(60, 0.0), (60, 0.5)]
 
 
 def test_abc_and_musicxml_scores_are_written_out(tmp_path):

@@ -35,9 +35,10 @@ PAGE = """## On the page
 Of {seen} tones at the microphone, half were drawn on the page of `rtmelody monitor` within {p50:.0f} ms, 95 % within
 {p95:.0f} ms; it drew {frames_per_s:.0f} frames a second (headless Chromium on the same machine).
 """
-VIEWERS = """With twenty viewers for {minutes:.0f} minutes, five of whom never read, MIDI notes come {watched_p50:.1f} / {watched_p90:.1f} ms
-(median / 90 % within) after their onsets; without, {alone_p50:.1f} / {alone_p90:.1f}. Server and engine take {settled_mb:.0f} MB after
-two minutes and {end_mb:.0f} MB at the end.
+VIEWERS = """With twenty viewers for {minutes:.0f} minutes, five of whom never read, MIDI notes come
+{watched_p50:.1f} ms (median; 90 % within {watched_p90:.1f} ms) after their onsets; without,
+{alone_p50:.1f} ms ({alone_p90:.1f} ms). Server and engine take {settled_mb:.0f} MB after two minutes, {end_mb:.0f} MB
+at the end.
 """
 
 

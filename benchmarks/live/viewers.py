@@ -24,7 +24,7 @@ def watch(number, viewer):
     for _ in viewer:
         counts[number] += 1
 with ExitStack() as stack:
-    viewers = [stack.enter_context(connect("ws://127.0.0.1:%s/live", max_size=1 << 22)) for _ in range(20)]
+    viewers = [stack.enter_context(connect("ws://127.0.0.1:%s/live", max_size=1 << 22, ping_interval=None)) for _ in range(20)]
     for number in range(15):
         threading.Thread(target=watch, args=(number, viewers[number]), daemon=True).start()
     sys.stdin.read()

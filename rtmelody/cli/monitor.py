@@ -73,14 +73,15 @@ def monitor(
     token = None if host in (LOCALHOST, "localhost", "::1") else secrets.token_urlsafe(16)
     with Engine(config, midi=not no_midi) as engine:
         hub = Hub(engine, config, records, expected)
-        _serve(application(hub, config, token), host, port, token)
-    if hub.failed:
-        raise hub.failed
+        _serve(application(hub, config, token), hub, host, port, token)
+    hub.drain()  # the note that the end has ended
     if report:
         _write(report, hub)
+    if hub.failed:
+        raise hub.failed
 
 
-def _serve(app: Any, host: str, port: int, token: str | None) -> None:
+def _serve(app: Any, hub: "Hub", host: str, port: int, token: str | None) -> None:
     """Until Ctrl-C or SIGTERM.
 
     Raises MonitorError if the address is taken.
@@ -92,7 +93,8 @@ def _serve(app: Any, host: str, port: int, token: str | None) -> None:
     from rtmelody.errors import MonitorError
 
     try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=host == "::")
     except OSError as error:
         raise MonitorError(f"Cannot serve at {host}:{port} ({error.strerror}): choose another --port.") from error
     with listening:
@@ -107,7 +109,8 @@ def _serve(app: Any, host: str, port: int, token: str | None) -> None:
             server_header=False,
         )
         server = _server(settings)
-        on_signal(lambda: setattr(server, "should_exit", True))
+        hub.on_end = lambda: setattr(server, "should_exit", True)
+        on_signal(hub.on_end)
         server.run([listening])
 
 
@@ -143,7 +146,7 @@ def _address(host: str) -> str:
     import socket
 
     if host not in ("0.0.0.0", "::"):  # noqa: S104 (the user asks for it)
-        return host
+        return f"[{host}]" if ":" in host else host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("10.255.255.255", 1))  # nothing is sent: this only asks which address would be used

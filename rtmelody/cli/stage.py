@@ -120,7 +120,8 @@ class Terminal(Lines):
         if self._last is None:
             return f"         {needle(None)}"
         sounding = "♪" if snapshot.sounding is not None else " "
-        name, cents, confidence = note_name(self._last.midi), self._last.cents, self._last.confidence
+        cents = self._last.cents if snapshot.sounding is None or snapshot.cents is None else snapshot.cents
+        name, confidence = note_name(self._last.midi), self._last.confidence
         return (
             f"{sounding} {name:5s}  {needle(cents)} {cents:+4.0f} cents  {confidence:4.0%} sure   A4 = {snapshot.a4_hz:.1f} Hz"
         )

@@ -110,11 +110,7 @@ def _timed(score: Sequence[ScoreNote], met: list[_Met]) -> list[_Met]:
     """Each with its distance from a straight line through the notes around it, and that line's tempo."""
     found = []
     for place, one in enumerate(met):
-        around = [
-            (score[other.expected].onset, other.note.onset)
-            for other in met[max(0, place - AROUND) : place + AROUND + 1]
-            if other is not one and abs(other.expected - one.expected) <= 2 * AROUND
-        ]
+        around = [(score[other.expected].onset, other.note.onset) for other in _around(met, place)]
         written, heard = np.array(around).T if around else (np.zeros(0), np.zeros(0))
         if len(around) < 3 or np.ptp(written) <= 0:  # noqa: PLR2004 (two points lie on any line)
             found.append(one)
@@ -122,6 +118,19 @@ def _timed(score: Sequence[ScoreNote], met: list[_Met]) -> list[_Met]:
         slope, offset = np.polyfit(written, heard, 1)
         late = one.note.onset - (slope * score[one.expected].onset + offset)
         found.append(_Met(one.expected, one.note, round(float(late), 4), round(1.0 / slope, 3) if slope > 0 else None))
+    return found
+
+
+def _around(met: list[_Met], place: int) -> list[_Met]:
+    """The notes before and after one, as far as the player did not jump."""
+    found: list[_Met] = []
+    for step in (-1, 1):
+        last = met[place]
+        for other in met[place + step :: step][:AROUND] if place + step >= 0 else []:
+            if not 0 < step * (other.expected - last.expected) <= MOST_MISSED + 1:
+                break
+            found.append(other)
+            last = other
     return found
 
 

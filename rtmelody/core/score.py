@@ -47,8 +47,9 @@ class Heard:
 class Follower:
     """Follows one player, note by note. `place`: the index of the score's latest note that was reached; -1 before the first."""
 
-    def __init__(self, score: Sequence[ScoreNote]) -> None:
-        """Wait for the first note; the score is in order of onsets."""
+    def __init__(self, score: Sequence[ScoreNote], remember: bool = True) -> None:
+        """Wait for the first note; the score is in order of onsets. To `remember` is needed for an explanation only."""
+        self._remember = remember
         self._onsets = np.array([note.onset for note in score])
         self._pitches = np.array([note.pitch for note in score])
         places = len(score) + 1  # the first one is before the score
@@ -64,7 +65,8 @@ class Follower:
         """Take the next played note (s, MIDI number); the place that is reached."""
         came_from, cost, tempo, steps = self._matched(onset, pitch)
         extra = self._cost + EXTRA <= cost
-        self._history.append((np.where(extra, np.arange(len(cost)), came_from), extra))
+        if self._remember:
+            self._history.append((np.where(extra, np.arange(len(cost)), came_from), extra))
         self._cost = np.where(extra, self._cost + EXTRA, cost)
         self._tempo = np.where(extra, self._tempo, tempo)
         self._steps = np.where(extra, self._steps, steps)

@@ -100,6 +100,7 @@ class Performance:
         self._recognizer: Recognizer | None = None  # the latest one
         self._recorder: SessionRecorder | None = None  # likewise
         self._sending = threading.Lock()  # commands come from another thread
+        self._recording = threading.Lock()  # likewise; not the same, since a disk may take its time
         self._stopping = threading.Event()
         self._posted = 0  # events on the board
         self._looked_at = 0.0  # at the deviation of the sounding note
@@ -227,7 +228,7 @@ class Performance:
 
     def _record_on(self, rate: float, since_s: float) -> None:
         """Tell the recorder that the next samples were heard so late; a new one for another sample rate."""
-        with self._sending:
+        with self._recording:
             if self._recorder and self._recorder.sample_rate != rate:
                 self._recorder.close()
                 self._recorder = None
@@ -290,7 +291,10 @@ class Performance:
         with suppress(EOFError, OSError):
             while (command := self._parent.recv()) is not None:
                 name, value = command
-                commands[name](value)
+                try:
+                    commands[name](value)
+                except Exception as error:  # noqa: BLE001 (whatever it is, the others must still be heard)
+                    _tell(self._parent, f"{name.capitalize()} failed ({error}).")
         self.stop()
 
     def _panic(self, _: None) -> None:
@@ -313,10 +317,10 @@ class Performance:
 
     def _record(self, folder: Path | None) -> None:
         """From now on, or no more."""
-        with self._sending:
+        with self._recording:
             if folder is None and self._recorder:
-                self._recorder.close()
-                self._recorder = None
+                recorder, self._recorder = self._recorder, None
+                recorder.close()
             elif folder and not self._recorder and self._snapshot.sample_rate:
                 self._begin_to_record(folder, self._snapshot.sample_rate, self._snapshot.seconds)
             self._plan = msgspec.structs.replace(self._plan, record=folder)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import rtmidi
+from msgspec import structs
 from rtmidi import midiconstants as midi
 
 from rtmelody.config import Midi
@@ -19,7 +20,7 @@ BEND_RANGE, MPE_ZONE, NO_PARAMETER = 0x0000, 0x0006, 0x3FFF
 MEMBERS = 15
 REACH = {"pitch": 2, "mpe": 48}
 MANAGER_REACH = 2
-LOST_S = 0.5  # a message that takes longer
+LOST_S = 0.3  # a message that takes longer
 
 
 def midi_ports(settings: Midi) -> list["MidiPort"]:
@@ -120,7 +121,7 @@ class MidiEcho:
 
         Raises MidiError where there is no MIDI, or no virtual port.
         """
-        self._port = MidiPort(settings)
+        self._port = MidiPort(structs.replace(settings, bend=None))  # each note is one message
         self._arrived: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._in = rtmidi.MidiIn(self._port.api, name=f"{settings.port} echo")
         with _mapped_errors():
@@ -133,6 +134,8 @@ class MidiEcho:
 
     def trip(self, event: Event) -> float | None:
         """Seconds that a note event takes; None if it gets lost."""
+        while not self._arrived.empty():  # what was lost may have been late
+            self._arrived.get()
         sent = time.monotonic()
         self._port.send(event)
         try:

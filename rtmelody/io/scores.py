@@ -47,7 +47,7 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
     try:
         file = mido.MidiFile(path)
         messages = mido.merge_tracks(file.tracks)
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # mido raises whatever it stumbles over
         raise ScoreError(f"{path.name} is no MIDI file ({error}).") from error
     tempo, seconds, ticks = 500_000, 0.0, 0
     bar_ticks, bar_began, bars = 4.0 * file.ticks_per_beat, 0.0, 1
@@ -61,6 +61,8 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
             bars += round((ticks - bar_began) / bar_ticks)
             bar_began, bar_ticks = ticks, 4.0 * file.ticks_per_beat * message.numerator / message.denominator
         elif message.type == "note_on" and message.velocity:
+            if before := begun.get((message.channel, message.note)):
+                yield ScoreNote(before[0], seconds - before[0], message.note, before[1])
             begun[message.channel, message.note] = seconds, bars + int((ticks - bar_began) // bar_ticks)
         elif message.type in ("note_on", "note_off") and (message.channel, message.note) in begun:
             onset, bar = begun.pop((message.channel, message.note))
@@ -80,7 +82,7 @@ def _by_music21(path: Path) -> Iterator[ScoreNote]:
         raise ScoreError(f"{path.name} cannot be read as a score ({type(error).__name__}: {error}).") from error
     for entry in entries:
         element = entry["element"]
-        if isinstance(element, music21.note.NotRest) and element.pitches:
+        if isinstance(element, music21.note.NotRest) and element.pitches and not isinstance(element, music21.harmony.Harmony):
             pitch = max(one.midi for one in element.pitches)
             yield ScoreNote(entry["offsetSeconds"], entry["durationSeconds"], pitch, element.measureNumber or 1)
 

@@ -109,20 +109,18 @@ class SessionRecorder:
 
     def _in_recording(self, entry: Entry) -> Entry:
         """An entry with the times of the recording instead of the session's."""
-        at = round(entry.at - self._since_s, 4)
-        if isinstance(entry, ToldOn):
-            return msgspec.structs.replace(entry, at=at, onset=round(entry.onset - self._since_s, 4))
+        at = max(0.0, round(entry.at - self._since_s, 4))
+        if isinstance(entry, ToldOn):  # its onset may lie before the recording's beginning
+            return msgspec.structs.replace(entry, at=at, onset=max(0.0, round(entry.onset - self._since_s, 4)))
         return msgspec.structs.replace(entry, at=at)
 
 
 def complete(parent: Path) -> None:
-    """Make the notes of every session in a folder that has none yet.
-
-    Raises OutputError if they cannot be written.
-    """
+    """Make the notes of every session in a folder that has none yet; one that cannot be read must not spoil the next."""
     for events in parent.glob(f"*/{EVENTS}"):
         if not events.with_name(NOTES).exists():
-            _write_notes(events.parent)
+            with suppress(OSError, ValueError, OutputError):
+                _write_notes(events.parent)
 
 
 def _write_notes(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import hmac
 import time
-from collections import deque
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +15,7 @@ COOKIE = "rtmelody"
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
 FAILURES, PER_S = 20, 60.0  # of one address, before it is refused unheard
 ADDRESSES = 1_000  # that are remembered
+SHOWN = 4  # tokens of one request that are looked at
 CLOSED = 4403  # of a WebSocket
 
 
@@ -29,23 +29,23 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         """Guard an application; `clock` in seconds."""
         self._app, self._token, self._clock = app, token, clock
-        self._failures: dict[str, deque[float]] = {}
+        self._wrong: dict[str, dict[str, float]] = {}  # address: tokens, and when they were shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or hand on."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
-            return
-        address = (scope.get("client") or ("?", 0))[0]
-        if self._blocked(address):
-            await _refuse(scope, receive, send, 429, "Too many wrong tokens: wait a minute.")
         elif not self._same_origin(scope):
             await _refuse(scope, receive, send, 403, "This page is not for other sites.")
-        elif not self._may(scope):
-            self._remember(address)
-            await _refuse(scope, receive, send, 401, "Open the link that the terminal shows: it has the token.")
-        else:
+        elif not self._token:
+            await self._app(scope, receive, send)
+        elif self._blocked(address := (scope.get("client") or ("?", 0))[0]):
+            await _refuse(scope, receive, send, 429, "Too many wrong tokens: wait a minute.")
+        elif any(hmac.compare_digest(given.encode(), self._token.encode()) for given in _tokens(scope)):
             await self._app(scope, receive, self._with_cookie(scope, send))
+        else:
+            self._remember(address, _tokens(scope))
+            await _refuse(scope, receive, send, 401, "Open the link that the terminal shows: it has the token.")
 
     def _same_origin(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
@@ -53,12 +53,6 @@ class Guard:
         if not self._token and host.rpartition(":")[0] not in LOCAL and host not in LOCAL:
             return False
         return origin is None or urlsplit(origin).netloc == host
-
-    def _may(self, scope: Scope) -> bool:
-        if not self._token:
-            return True
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        return any(hmac.compare_digest(given.encode(), self._token.encode()) for given in [*asked, *_cookies(scope)])
 
     def _with_cookie(self, scope: Scope, send: Send) -> Send:
         """Whoever came by the link need not show the token again."""
@@ -74,15 +68,23 @@ class Guard:
         return sending  # type: ignore[return-value]
 
     def _blocked(self, address: str) -> bool:
-        times = self._failures.get(address)
-        while times and self._clock() - times[0] > PER_S:
-            times.popleft()
-        return bool(times) and len(times) >= FAILURES  # type: ignore[arg-type]
+        since = self._clock() - PER_S
+        recent = {token: at for token, at in self._wrong.get(address, {}).items() if at > since}
+        if address in self._wrong:
+            self._wrong[address] = recent
+        return len(recent) >= FAILURES
 
-    def _remember(self, address: str) -> None:
-        if len(self._failures) >= ADDRESSES:
-            self._failures.pop(next(iter(self._failures)))
-        self._failures.setdefault(address, deque(maxlen=FAILURES)).append(self._clock())
+    def _remember(self, address: str, tokens: list[str]) -> None:
+        """Different ones count: a page that was left open shows an old one again and again."""
+        if len(self._wrong) >= ADDRESSES:
+            self._wrong.pop(next(iter(self._wrong)))
+        self._wrong.setdefault(address, {}).update(dict.fromkeys(tokens, self._clock()))
+
+
+def _tokens(scope: Scope) -> list[str]:
+    """What is shown: in the link or by the cookie."""
+    asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+    return [*asked, *_cookies(scope)][:SHOWN]
 
 
 def _cookies(scope: Scope) -> list[str]:

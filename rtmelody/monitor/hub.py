@@ -18,6 +18,7 @@ from rtmelody.events import Note, Told, ToldOn
 POLL_S = 0.005
 SHOWN_S = 0.033  # so often the state is told, if nothing happens
 WAITING = 256  # messages that may wait for a viewer: older ones are dropped
+HIGHEST_THRESHOLD = 0.95
 REMEMBERED = 200  # events that a new viewer is told
 KEPT = 20_000  # notes of a session that a report takes
 
@@ -57,10 +58,11 @@ class Hub:
         self.recent: deque[bytes] = deque(maxlen=REMEMBERED)
         self.score = score
         self.played: deque[Note] = deque(maxlen=KEPT)
-        self._follower = Follower(score) if score else None
+        self._follower = Follower(score, remember=False) if score else None
         self._sounding: ToldOn | None = None
         self._settings: dict[str, Any] = {
             "threshold": config.tracker.on_probability,
+            "lowest_threshold": config.tracker.off_probability,
             "speed": config.tracker.speed,
             "muted": False,
         }
@@ -72,6 +74,7 @@ class Hub:
             "record": lambda on: engine.record(records if on else None),
         }
         self.failed: RtmelodyError | None = None  # what ended it all
+        self.on_end: Callable[[], None] = lambda: None  # when nothing more will be heard
 
     @property
     def snapshot(self) -> Any:
@@ -89,9 +92,12 @@ class Hub:
             except RtmelodyError as error:
                 self.failed = error
                 self._tell({"fault": str(error)}, keep=True)
+                self.on_end()
                 return
-            for event in self._engine.events():
-                self._hear(event)
+            self.drain()
+            if self._engine.ended:
+                self.on_end()
+                return
             now, state = loop.time(), (self.snapshot.pending, self.snapshot.sounding)
             if state != shown or now - shown_at >= SHOWN_S:
                 shown_at, shown = now, state
@@ -121,6 +127,11 @@ class Hub:
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
             return
 
+    def drain(self) -> None:
+        """Hear what the engine has told since the last time."""
+        for event in self._engine.events():
+            self._hear(event)
+
     def report(self) -> Any:
         """The performance so far against its score; None without one."""
         return assess(self.score, list(self.played)) if self.score else None
@@ -149,7 +160,7 @@ class Hub:
         self._engine.mute(bool(muted))
 
     def _threshold(self, value: Any) -> None:
-        self._settings["threshold"] = min(0.95, max(0.05, float(value)))
+        self._settings["threshold"] = min(HIGHEST_THRESHOLD, max(self._settings["lowest_threshold"], float(value)))
         self._engine.threshold(self._settings["threshold"])
 
     def _speed(self, speed: Any) -> None:

@@ -17,6 +17,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rtmelody.config import Config
+from rtmelody.core.assessment import assess
 from rtmelody.io.reports import page
 from rtmelody.monitor.guard import Guard
 from rtmelody.monitor.hub import Hub
@@ -37,6 +38,7 @@ def application(hub: Hub, config: Config, token: str | None) -> Starlette:
     """Everything that is served; `token`, if there is one, is asked of everybody."""
     transcription, microphones = Transcription(config), Microphones(config)
     figures = Figures(hub, transcription, microphones)
+    reporting = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -61,10 +63,12 @@ def application(hub: Hub, config: Config, token: str | None) -> Starlette:
         """  # noqa: D205, D212, D415 (starlette reads it as YAML)
         if hub.score is None:
             return PlainTextResponse("There is no score: start with --score.\n", 404)
-        found = hub.report()
-        if request.query_params.get("format") == "json":
-            return Response(msgspec.json.encode(found), media_type="application/json")
-        return HTMLResponse(page("Performance", found))
+        played = list(hub.played)
+        async with reporting:  # one at a time, beside everything else
+            found = await asyncio.to_thread(assess, hub.score, played)
+            if request.query_params.get("format") == "json":
+                return Response(msgspec.json.encode(found), media_type="application/json")
+            return HTMLResponse(await asyncio.to_thread(page, "Performance", found))
 
     schemas = SchemaGenerator({"openapi": "3.1.0", "info": {"title": "rtmelody", "version": "1"}})
 

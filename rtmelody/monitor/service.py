@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import msgspec
@@ -46,7 +47,7 @@ class Transcription:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._pool = ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn"), _end_with_parent)
+        self._pool = _pool()
         self.busy = self.done = self.refused = 0
 
     async def serve(self, request: Request) -> Response:
@@ -59,6 +60,7 @@ class Transcription:
         responses:
           "200": {description: "Notes: onset and offset (s), midi, velocity, confidence, cents, emitted_at (s); or a file."}
           "400": {description: The format is unknown.}
+          "408": {description: The recording came too slowly.}
           "413": {description: The recording is too large or too long.}
           "422": {description: The body is no audio that can be read.}
           "503": {description: Others are being transcribed. Try again after some seconds.}
@@ -91,23 +93,44 @@ class Transcription:
         with tempfile.NamedTemporaryFile(prefix="rtmelody-") as file:
             size = 0
             try:
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > LARGEST:
-                        raise RefusedError(413, f"The recording has more than {LARGEST >> 20} MiB: send FLAC, or a part.")
-                    file.write(chunk)
+                async with asyncio.timeout(PATIENCE_S):
+                    async for chunk in request.stream():
+                        size += len(chunk)
+                        _fits(size)
+                        file.write(chunk)
             except ClientDisconnect as error:
                 raise RefusedError(400, "The recording broke off.") from error
+            except TimeoutError as error:
+                raise RefusedError(408, "The recording came too slowly.") from error
             file.flush()
-            loop = asyncio.get_running_loop()
-            status, content = await loop.run_in_executor(self._pool, transcribed, file.name, kind, self._config)
+            status, content = await self._apart(file.name, kind)
         if status != 200:  # noqa: PLR2004
             raise RefusedError(status, content.decode())
         return content
 
+    async def _apart(self, name: str, kind: str) -> tuple[int, bytes]:
+        """See `transcribed`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, transcribed, name, kind, self._config)
+        except BrokenProcessPool:  # a decoder crashed, or the memory was not enough
+            self._pool = _pool()
+            return 422, b"The recording cannot be decoded."
+
     def close(self) -> None:
-        """Let the processes end."""
+        """End the processes, whatever they do."""
+        processes = [*(self._pool._processes or {}).values()]  # noqa: SLF001 (a public way comes with Python 3.14)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+
+def _fits(size: int) -> None:
+    if size > LARGEST:
+        raise RefusedError(413, f"The recording has more than {LARGEST >> 20} MiB: send FLAC, or a part.")
+
+
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn"), _end_with_parent)
 
 
 def _end_with_parent() -> None:

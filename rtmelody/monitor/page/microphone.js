@@ -5,6 +5,7 @@ export class Microphone {
     this.onEvent = onEvent;
     this.onEnd = onEnd;
     this.context = null;
+    this.socket = null;
   }
 
   get running() {
@@ -17,21 +18,29 @@ export class Microphone {
     this.stream = await navigator.mediaDevices.getUserMedia({ audio: constraints });
     const rate = this.stream.getAudioTracks()[0].getSettings().sampleRate;
     this.context = new AudioContext(rate ? { sampleRate: rate } : {});
-    await this.context.audioWorklet.addModule("page/worklet.js");
-    this.socket = new WebSocket(new URL(`microphone?rate=${this.context.sampleRate}`, location.href.replace(/^http/, "ws")));
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onmessage = ({ data }) => {
+    try {
+      await this.context.audioWorklet.addModule("page/worklet.js");
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+    const address = new URL(`microphone?rate=${this.context.sampleRate}`, location.href.replace(/^http/, "ws"));
+    const socket = new WebSocket(address);
+    this.socket = socket;
+    socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);
       if (message.ready) this.connect();
       else this.onEvent(message);
     };
-    this.socket.onclose = ({ reason }) => this.stop(reason);
+    socket.onclose = ({ reason }) => {
+      if (this.socket === socket) this.stop(reason); // and not a later one
+    };
   }
 
   connect() {
     const node = new AudioWorkletNode(this.context, "sender", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => {
-      if (this.socket.readyState === WebSocket.OPEN) this.socket.send(data);
+      if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(data);
     };
     this.context.createMediaStreamSource(this.stream).connect(node);
   }
@@ -41,7 +50,8 @@ export class Microphone {
     this.stream.getTracks().forEach((track) => track.stop());
     this.context.close();
     this.context = null;
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.close();
+    this.socket?.close();
+    this.socket = null;
     this.onEnd(reason);
   }
 }

@@ -30,6 +30,8 @@ function connect() {
   socket.onopen = () => {
     behind = Infinity;
     $("faults").replaceChildren();
+    latencies.length = 0;
+    roll.clear(); // all of it is told again
   };
   socket.onclose = ({ reason }) => {
     device(reason || "no connection: trying again", true);
@@ -58,6 +60,7 @@ function state(now) {
   device(now.sample_rate ? `${(now.sample_rate / 1000).toFixed(1)} kHz · ${losses}` : `waiting for the input · ${losses}`, !now.sample_rate);
   press("mute", now.muted);
   press("record", now.recording);
+  $("threshold").min = now.lowest_threshold;
   if (document.activeElement !== $("threshold")) $("threshold").value = now.threshold;
   $("probability").textContent = Number($("threshold").value).toFixed(2);
   $("speed").value = now.speed;

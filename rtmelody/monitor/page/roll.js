@@ -11,13 +11,17 @@ const colour = (confidence) => `hsl(${Math.round(200 - 160 * (1 - confidence))} 
 export class Roll {
   constructor(canvas) {
     this.canvas = canvas;
-    this.notes = []; // {midi, from, to, confidence, cents}; `to` is null while it sounds
-    this.guesses = []; // {midi, from, to, fate}: announced early, then confirmed, corrected or retracted
-    this.curve = []; // [seconds, pitch]; pitch null where nothing sounds
+    this.clear();
     this.low = 55;
     this.high = 79;
     new ResizeObserver(() => this.resize()).observe(canvas);
     this.resize();
+  }
+
+  clear() {
+    this.notes = []; // {midi, from, to, confidence}; `to` is null while it sounds
+    this.guesses = []; // {midi, from, to, fate}: announced early, then confirmed, corrected or retracted
+    this.curve = []; // [seconds, pitch]; pitch null where nothing sounds
   }
 
   on(event) {

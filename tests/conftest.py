@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 
@@ -107,3 +108,16 @@ def counting(first):
     """Entropy that everybody knows."""
     numbers = itertools.count(first)
     return lambda count: bytes(next(numbers) % 256 for _ in range(count))
+
+
+def write_midi(path, notes, numerator=4):
+    """A score of (onset s, offset s, MIDI number), at 120 beats a minute."""
+    file = mido.MidiFile()
+    track = mido.MidiTrack([mido.MetaMessage("time_signature", numerator=numerator, denominator=4)])
+    file.tracks.append(track)
+    ticks = 0
+    messages = [(on, "note_on", pitch) for on, _, pitch in notes] + [(off, "note_off", pitch) for _, off, pitch in notes]
+    for at, kind, pitch in sorted(messages):  # of one moment, the end comes first
+        track.append(mido.Message(kind, note=pitch, time=round(at * 960) - ticks))
+        ticks = round(at * 960)
+    file.save(path)

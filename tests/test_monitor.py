@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
-from conftest import DATA, ENVIRONMENT, jackd, needs, wait_for
+from conftest import DATA, ENVIRONMENT, jackd, needs, wait_for, write_midi
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import sync_playwright
@@ -302,7 +302,7 @@ def test_the_page_in_a_browser(theatre, size, tmp_path):
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(theatre.url + f"?token={theatre.token}")
-        page.wait_for_function("/[A-G].?[2-6]/.test(document.getElementById('note').textContent)", timeout=30_000)
+        wait_for(lambda: page.evaluate("/[A-G].?[2-6]/.test(document.getElementById('note').textContent)"))
         assert "token" not in page.url
         page.keyboard.press("m")
         page.wait_for_selector("#mute[aria-pressed=true]")
@@ -313,7 +313,7 @@ def test_the_page_in_a_browser(theatre, size, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         drawn = "(() => { const c = document.getElementById('roll'); return c.getContext('2d')"
         drawn += ".getImageData(0, 0, c.width, c.height).data.some((value, place) => place % 4 < 3 && value > 150) })()"
-        page.wait_for_function(drawn)
+        wait_for(lambda: page.evaluate(drawn))
         page.screenshot(path=tmp_path / "page.png")
         page.evaluate(AXE.read_text(encoding="utf-8"))
         found = page.evaluate("axe.run().then((found) => found.violations.map((one) => one.id + ': ' + one.help))")
@@ -352,6 +352,27 @@ def _common(one, other):
         for place, b in enumerate(other, 1):
             before, best[place] = best[place], before + 1 if a == b else max(best[place], best[place - 1])
     return best[-1]
+
+
+def test_a_score_is_followed_and_reported(demo_truth, tune, tmp_path):
+    """One note of the score is other than what is played: the page is told so at once, the report at the end has it too."""
+    rows = [(onset, offset, int(pitch)) for onset, offset, pitch in demo_truth if offset < 6]
+    rows[5] = (*rows[5][:2], rows[5][2] + 2)
+    write_midi(tmp_path / "score.mid", rows)
+    options = ("--score", tmp_path / "score.mid", "--report", tmp_path / "report.json")
+    with jackd(RATE, "-S", "-t", "2000", period=256), Stage(tmp_path) as stage:
+        theatre = Theatre(stage, tune[: 6 * RATE], *options)
+        with theatre.socket("live") as viewer:
+            expected = until(viewer, lambda message: "score" in message)["score"]
+            theatre.play()
+            until(viewer, lambda message: message.get("place") == len(rows) - 1)
+        assert [note["pitch"] for note in expected] == [pitch for *_, pitch in rows]
+        assert theatre.get("report").text.count("<svg") == 2
+        found = theatre.get("report?format=json").json()
+        theatre.process.send_signal(signal.SIGTERM)
+        assert theatre.process.wait(20) == 0, theatre.complaints
+    assert (found["wrong"], found["missed"], found["extra"]) == (1, 0, 0)
+    assert json.loads((tmp_path / "report.json").read_text())["right"] == len(rows) - 1
 
 
 def test_an_address_that_is_taken_is_said_in_a_sentence():

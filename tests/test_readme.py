@@ -12,6 +12,7 @@ from benchmarks.pairing import report as pairing
 from benchmarks.report import BEGIN, END
 
 RESULT, PAIRING, LIVE = report.load(report.newest()), pairing.load(), live.load()
+PERIOD_MS = 1000 * 128 / 48_000  # of the JACK server in benchmarks/live
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -49,14 +50,14 @@ def test_committed_latencies_hold_their_bounds():
     soonest, fixed = LIVE["latency"]["found"]["rtmelody, fast"], LIVE["fixed_latency"]["found"]["rtmelody, fixed at 40 ms"]
     assert soonest["p50"] <= 20
     assert soonest["p90"] <= 30
-    assert fixed["jitter"] <= 4 + 1000 * 128 / 48_000
+    assert fixed["jitter"] <= 4 + PERIOD_MS
     ten = LIVE["ten_minutes"]["found"]
     assert ten["samples_lost"] == ten["unlike_transcribe"] == ten["messages_unlike_events"] == 0
     page, watched = LIVE["page"]["found"], LIVE["viewers"]["found"]
     assert page["p50"] <= 60
     assert page["p95"] <= 120
     assert page["frames_per_s"] >= 55
-    assert watched["watched_p90"] <= watched["alone_p90"] + 2
+    assert watched["watched_p90"] <= watched["alone_p90"] + PERIOD_MS  # finer than that, no message can come
     assert watched["end_mb"] <= watched["settled_mb"] * 1.02
     hour = LIVE["hour"]["found"]
     assert hour["end_mb"] <= hour["settled_mb"] * 1.02

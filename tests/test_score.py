@@ -5,10 +5,9 @@ import subprocess
 import sys
 from collections import Counter
 
-import mido
 import numpy as np
 import pytest
-from conftest import DATA
+from conftest import DATA, write_midi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,18 +123,6 @@ def test_whatever_is_played_every_note_has_a_verdict(steps, length):
     assert [one.played for one in found.verdicts if one.kind != "missed"] == [note.midi for note in notes]
     assert found.right + found.wrong + found.extra == len(notes)
     assert sum(bar.right + bar.wrong + bar.missed for bar in found.bars) == found.right + found.wrong + found.missed
-
-
-def write_midi(path, notes, numerator=4):
-    file = mido.MidiFile()
-    track = mido.MidiTrack([mido.MetaMessage("time_signature", numerator=numerator, denominator=4)])
-    file.tracks.append(track)
-    ticks = 0
-    messages = [(on, "note_on", pitch) for on, _, pitch in notes] + [(off, "note_off", pitch) for _, off, pitch in notes]
-    for at, kind, pitch in sorted(messages):  # of one moment, the end comes first
-        track.append(mido.Message(kind, note=pitch, time=round(at * 960) - ticks))
-        ticks = round(at * 960)
-    file.save(path)
 
 
 def test_midi_scores_have_bars(tmp_path):

@@ -23,7 +23,9 @@ CONNECTIONS = 200  # at a time; more are refused
 @click.option("--speed", type=click.Choice(["fast", "balanced", "careful"]), help="How soon a note is named.")
 @click.option("--score", type=click.Path(path_type=Path, dir_okay=False), help="Follow this MIDI, MusicXML or ABC file.")
 @click.option(
-    "--report", type=click.Path(path_type=Path, dir_okay=False), help="With --score: write the report here at the end."
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --score: write the report here at the end.",
 )
 @click.option(
     "--records", type=click.Path(path_type=Path, file_okay=False), default=Path("takes"), help="Folder of recordings."
@@ -156,9 +158,11 @@ def _address(host: str) -> str:
 
 
 def _write(report: Path, hub: "Hub") -> None:
+    import msgspec
+
     from rtmelody.io.files import write_whole
     from rtmelody.io.reports import page
 
     if found := hub.report():
-        write_whole(report, page("Performance", found))
+        write_whole(report, msgspec.json.encode(found) if report.suffix == ".json" else page("Performance", found))
         click.echo(f"-> {report}", err=True)

@@ -126,9 +126,9 @@ class Theatre:
         self.token = self.link.partition("token=")[2]
         wait_for(lambda: self.get("health").status_code == 200)
 
-    def get(self, path, **options):
+    def get(self, path, **parameters):
         try:
-            return httpx.get(self.url + path, params={"token": self.token}, timeout=30, **options)
+            return httpx.get(self.url + path, params={"token": self.token, **parameters}, timeout=30)
         except httpx.ConnectError:
             return httpx.Response(599)
 
@@ -368,7 +368,7 @@ def test_a_score_is_followed_and_reported(demo_truth, tune, tmp_path):
             until(viewer, lambda message: message.get("place") == len(rows) - 1)
         assert [note["pitch"] for note in expected] == [pitch for *_, pitch in rows]
         assert theatre.get("report").text.count("<svg") == 2
-        found = theatre.get("report?format=json").json()
+        found = theatre.get("report", format="json").json()
         theatre.process.send_signal(signal.SIGTERM)
         assert theatre.process.wait(20) == 0, theatre.complaints
     assert (found["wrong"], found["missed"], found["extra"]) == (1, 0, 0)

@@ -1,12 +1,17 @@
 """Processes around a JACK server: a microphone that plays samples, `rtmelody listen`, a MIDI monitor that nobody here wrote."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from contextlib import ExitStack
 
+import httpx
 import numpy as np
 from conftest import ENVIRONMENT, ports, wait_for
+from websockets.sync.client import connect
 
 # A JACK client in a process of its own: a physical output port that plays a file, sample by sample, once a line comes in.
 MICROPHONE = """
@@ -100,3 +105,41 @@ class Stage:
 def port_of(client):
     """The first port with a client's name."""
     return next((name for name in ports() if client in name), None)
+
+
+class Theatre:
+    """A JACK server, a microphone, and the monitor at an address."""
+
+    def __init__(self, stage, samples, *options):
+        self.play = stage.microphone(samples)
+        command = [sys.executable, "-m", "rtmelody", "monitor", "--device", "fakemic", "--port", "0", "--no-midi", *options]
+        self.process = stage.start(*command, stderr=subprocess.PIPE, text=True)
+        self.complaints = []
+        threading.Thread(target=lambda: self.complaints.extend(self.process.stderr), daemon=True).start()
+        self.link = wait_for(lambda: next((line.strip() for line in self.complaints if line.startswith("http")), None))
+        self.url = re.match(r"http://[^/]*/", self.link)[0].replace("localhost", "127.0.0.1")
+        self.token = self.link.partition("token=")[2]
+        wait_for(lambda: self.get("health").status_code == 200)
+
+    def get(self, path, **parameters):
+        try:
+            return httpx.get(self.url + path, params={"token": self.token, **parameters}, timeout=30)
+        except httpx.ConnectError:
+            return httpx.Response(599)
+
+    def post(self, path, content, **parameters):
+        return httpx.post(self.url + path, params={"token": self.token, **parameters}, content=content, timeout=120)
+
+    def socket(self, path, **parameters):
+        query = "&".join(f"{name}={value}" for name, value in {"token": self.token, **parameters}.items())
+        return connect(f"{self.url.replace('http', 'ws')}{path}?{query}", max_size=1 << 22)
+
+
+def until(viewer, wanted, seconds=20):
+    """The first message of a kind."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        message = json.loads(viewer.recv(timeout=seconds))
+        if wanted(message):
+            return message
+    raise AssertionError("waited in vain")

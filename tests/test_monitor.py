@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -17,12 +15,12 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
-from conftest import DATA, ENVIRONMENT, jackd, needs, wait_for, write_midi
+from conftest import DATA, ENVIRONMENT, jackd, needs, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import sync_playwright
 from scipy.signal import resample_poly
-from stage import Stage
+from stage import Stage, Theatre, until
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -110,44 +108,6 @@ def test_a_slow_viewer_gets_the_newest_and_the_rest_is_counted(bursts):
         assert not put or not bursts[-1] or got[-1] == put - 1
 
     asyncio.run(watch())
-
-
-class Theatre:
-    """A JACK server, a microphone, and the monitor at an address."""
-
-    def __init__(self, stage, samples, *options):
-        self.play = stage.microphone(samples)
-        command = [sys.executable, "-m", "rtmelody", "monitor", "--device", "fakemic", "--port", "0", "--no-midi", *options]
-        self.process = stage.start(*command, stderr=subprocess.PIPE, text=True)
-        self.complaints = []
-        threading.Thread(target=lambda: self.complaints.extend(self.process.stderr), daemon=True).start()
-        self.link = wait_for(lambda: next((line.strip() for line in self.complaints if line.startswith("http")), None))
-        self.url = re.match(r"http://[^/]*/", self.link)[0].replace("localhost", "127.0.0.1")
-        self.token = self.link.partition("token=")[2]
-        wait_for(lambda: self.get("health").status_code == 200)
-
-    def get(self, path, **parameters):
-        try:
-            return httpx.get(self.url + path, params={"token": self.token, **parameters}, timeout=30)
-        except httpx.ConnectError:
-            return httpx.Response(599)
-
-    def post(self, path, content, **parameters):
-        return httpx.post(self.url + path, params={"token": self.token, **parameters}, content=content, timeout=120)
-
-    def socket(self, path, **parameters):
-        query = "&".join(f"{name}={value}" for name, value in {"token": self.token, **parameters}.items())
-        return connect(f"{self.url.replace('http', 'ws')}{path}?{query}", max_size=1 << 22)
-
-
-def until(viewer, wanted, seconds=20):
-    """The first message of a kind."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        message = json.loads(viewer.recv(timeout=seconds))
-        if wanted(message):
-            return message
-    raise AssertionError("waited in vain")
 
 
 @pytest.fixture(scope="module")
@@ -352,27 +312,6 @@ def _common(one, other):
         for place, b in enumerate(other, 1):
             before, best[place] = best[place], before + 1 if a == b else max(best[place], best[place - 1])
     return best[-1]
-
-
-def test_a_score_is_followed_and_reported(demo_truth, tune, tmp_path):
-    """One note of the score is other than what is played: the page is told so at once, the report at the end has it too."""
-    rows = [(onset, offset, int(pitch)) for onset, offset, pitch in demo_truth if offset < 6]
-    rows[5] = (*rows[5][:2], rows[5][2] + 2)
-    write_midi(tmp_path / "score.mid", rows)
-    options = ("--score", tmp_path / "score.mid", "--report", tmp_path / "report.json")
-    with jackd(RATE, "-S", "-t", "2000", period=256), Stage(tmp_path) as stage:
-        theatre = Theatre(stage, tune[: 6 * RATE], *options)
-        with theatre.socket("live") as viewer:
-            expected = until(viewer, lambda message: "score" in message)["score"]
-            theatre.play()
-            until(viewer, lambda message: message.get("place") == len(rows) - 1)
-        assert [note["pitch"] for note in expected] == [pitch for *_, pitch in rows]
-        assert theatre.get("report").text.count("<svg") == 2
-        found = theatre.get("report", format="json").json()
-        theatre.process.send_signal(signal.SIGTERM)
-        assert theatre.process.wait(20) == 0, theatre.complaints
-    assert (found["wrong"], found["missed"], found["extra"]) == (1, 0, 0)
-    assert json.loads((tmp_path / "report.json").read_text())["right"] == len(rows) - 1
 
 
 def test_an_address_that_is_taken_is_said_in_a_sentence():

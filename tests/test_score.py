@@ -1,15 +1,18 @@
 """Following a score through planted errors, restarts and drifting tempi; scores from files; the report."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import DATA, write_midi
+from conftest import DATA, jackd, needs, write_midi
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
+from stage import Stage, Theatre, until
 
 from rtmelody.core.assessment import assess
 from rtmelody.core.score import Follower, ScoreNote
@@ -19,6 +22,7 @@ from rtmelody.io.scores import read_score
 
 SCALE = (0, 2, 4, 5, 7, 9, 11)
 BEAT_S = 0.45
+RATE, HEARD_S = 48_000, 5.45
 WRONG_BY, EXTRA_BY = (-5, -3, -2, -1, 1, 2, 3, 5), (-4, -2, -1, 1, 2, 4, 7)
 
 
@@ -183,3 +187,26 @@ def test_the_demonstration_against_its_score(demo_truth, tmp_path):
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )
+
+
+@needs("jackd", "jack_wait", "jack_lsp")
+def test_a_score_is_followed_on_the_page_and_reported(demo, demo_truth, tmp_path):
+    """One note of the score is other than what is played: the page is told so at once, the report at the end has it too."""
+    rows = [(onset, offset, int(pitch)) for onset, offset, pitch in demo_truth if onset < HEARD_S - 0.1]
+    rows[5] = (*rows[5][:2], rows[5][2] + 2)
+    write_midi(tmp_path / "score.mid", rows)
+    options = ("--score", tmp_path / "score.mid", "--report", tmp_path / "report.json")
+    tune = resample_poly(demo[0][: round(HEARD_S * demo[1])], RATE, demo[1]).astype(np.float32)
+    with jackd(RATE, "-S", "-t", "2000", period=256), Stage(tmp_path) as stage:
+        theatre = Theatre(stage, tune, *options)
+        with theatre.socket("live") as viewer:
+            expected = until(viewer, lambda message: "score" in message)["score"]
+            theatre.play()
+            until(viewer, lambda message: message.get("place") == len(rows) - 1)
+        assert [note["pitch"] for note in expected] == [pitch for *_, pitch in rows]
+        assert theatre.get("report").text.count("<svg") == 2
+        found = theatre.get("report", format="json").json()
+        theatre.process.send_signal(signal.SIGTERM)
+        assert theatre.process.wait(20) == 0, theatre.complaints
+    assert (found["wrong"], found["missed"], found["extra"]) == (1, 0, 0)
+    assert json.loads((tmp_path / "report.json").read_text())["right"] == len(rows) - 1

@@ -70,7 +70,7 @@ def assess(score: Sequence[ScoreNote], played: Sequence[Note]) -> Assessment:
     follower = Follower(score)
     for note in played:
         follower.hear(note.onset, note.midi)
-    places = [heard.expected for heard in follower.explanation()]
+    places = follower.explanation()
     met = _timed(score, [_Met(place, note) for place, note in zip(places, played, strict=True) if place is not None])
     verdicts, jumps = _verdicts(score, played, places, {id(one.note): one for one in met})
     counts = {kind: sum(verdict.kind == kind for verdict in verdicts) for kind in KINDS}

@@ -10,7 +10,7 @@ from rtmelody.core import attack
 from rtmelody.core.framing import RECENT_S, Framing
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.tracker import Tracker
-from rtmelody.core.tuning import Follower, Tuner
+from rtmelody.core.tuning import Tuner, TuningFollower
 from rtmelody.events import Event, NoteOn, Posterior
 
 LOOK_BACK_S = RECENT_S / 2  # for an attack: however the stream is cut, that much is there
@@ -33,7 +33,7 @@ class Recognizer:
         self.framing = Framing(sample_rate, self.network.manifest.front_end, config.tuning.a4_hz)
         self.tracker = Tracker(config.tracker, self.network.manifest.lowest_pitch, self.framing.hop, sample_rate)
         self._tuner = Tuner(self.framing)
-        self._follower = Follower() if config.tuning.follow else None
+        self._follower = TuningFollower() if config.tuning.follow else None
         # Samples at a time: those around an attack must still be there, and a new tuning counts from the next hop on.
         self._piece = self.framing.hop if self._follower else round(LOOK_BACK_S * sample_rate)
         self.at = 0  # sample index up to which the stream is recognized

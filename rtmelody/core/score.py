@@ -37,15 +37,8 @@ class ScoreNote:
     bar: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What became of a played note: the index of the score's note that it is meant to be; None if it is extra."""
-
-    expected: int | None
-
-
 class Follower:
-    """Follows one player, note by note. `place`: the index of the score's latest note that was reached; -1 before the first."""
+    """Follows one player, note by note."""
 
     def __init__(self, score: Sequence[ScoreNote], remember: bool = True) -> None:
         """Wait for the first note; the score is in order of onsets. To `remember` is needed for an explanation only."""
@@ -53,16 +46,15 @@ class Follower:
         self._onsets = np.array([note.onset for note in score])
         self._pitches = np.array([note.pitch for note in score])
         places = len(score) + 1  # the first one is before the score
-        self._cost = np.full(places, float(JUMP))
+        self._cost = np.full(places, JUMP)
         self._cost[0] = 0.0
         self._reached_at = np.full(places, np.nan)  # s of the performance at which each place's note was played
         self._tempo = np.ones(places)  # seconds played for a second of the score
         self._steps = np.zeros(places)  # durations that the tempo is known from
         self._history: list[tuple[NDArray[np.int64], NDArray[np.bool_]]] = []  # where each place was reached from; by an extra
-        self.place = -1
 
     def hear(self, onset: float, pitch: int) -> int:
-        """Take the next played note (s, MIDI number); the place that is reached."""
+        """Take the next played note (s, MIDI number); the index of the score's note that is reached, -1 before the first."""
         came_from, cost, tempo, steps = self._matched(onset, pitch)
         extra = self._cost + EXTRA <= cost
         if self._remember:
@@ -72,14 +64,14 @@ class Follower:
         self._steps = np.where(extra, self._steps, steps)
         self._reached_at = np.where(extra, self._reached_at, onset)
         self._cost -= self._cost.min()
-        self.place = int(self._cost.argmin()) - 1
-        return self.place
+        return int(self._cost.argmin()) - 1
 
-    def explanation(self) -> list[Heard]:
-        """The cheapest history of everything played so far, a verdict for each note."""
-        place, found = int(self._cost.argmin()), []
+    def explanation(self) -> list[int | None]:
+        """For each note played so far, the index of the score's note that it is meant to be; None if it is extra."""
+        place = int(self._cost.argmin())
+        found: list[int | None] = []
         for came_from, extra in reversed(self._history):
-            found.append(Heard(None if extra[place] else place - 1))
+            found.append(None if extra[place] else place - 1)
             place = int(came_from[place])
         return found[::-1]
 
@@ -88,13 +80,11 @@ class Follower:
         places = len(self._cost)
         best = int(self._cost.argmin())
         came_from = np.full(places, best)
-        cost = np.full(places, self._cost[best] + float(JUMP))
+        cost = np.full(places, self._cost[best] + JUMP)
         # After a jump the tempo goes on, and the time until the next note says nothing.
         tempo, steps = np.full(places, self._tempo[best]), np.full(places, self._steps[best])
-        for step in range(1, min(MOST_MISSED + 1, places) + 1):
+        for step in range(1, min(MOST_MISSED + 2, places)):
             before, after = slice(0, places - step), slice(step, places)
-            if step >= places:
-                break
             error, ratio = self._rhythm(onset, before, after)
             through = self._cost[before] + MISSED * (step - 1) + error
             better = through < cost[after]

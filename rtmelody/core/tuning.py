@@ -61,7 +61,7 @@ class Tuner:
         return deviation, float(np.abs(rotation[loudest])) * self._trust[loudest]
 
 
-class Follower:
+class TuningFollower:
     """Finds the frequency of A4 in Hz for which the player's latest notes deviate by nothing, in the median."""
 
     def __init__(self) -> None:

@@ -52,7 +52,7 @@ class Hub:
 
     def __init__(self, engine: Engine, config: Config, records: Path, score: list[ScoreNote] | None = None) -> None:
         """Watch an engine that has been started; recordings go to the folder `records`."""
-        self._engine, self._records = engine, records
+        self._engine = engine
         self.viewers: set[Viewer] = set()
         self.dropped = 0  # messages, of viewers that have left
         self.recent: deque[bytes] = deque(maxlen=REMEMBERED)

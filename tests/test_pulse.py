@@ -93,6 +93,13 @@ def ended(house, listener):
     assert "Traceback" not in house.output
 
 
+def hears_again(house):
+    """Without a hand, once there is an input."""
+    wait_for(lambda: house.told("list", "short", "source-outputs"))
+    house.play((72, 20.0))
+    wait_for(lambda: house.heard(72))
+
+
 def test_a_killed_server_is_outlived(house):
     server, listener = house.server(), house.listener()
     house.play((69, 20.0))
@@ -102,9 +109,7 @@ def test_a_killed_server_is_outlived(house):
     wait_for(lambda: "audio input" in house.output and '"event":"off"' in house.output)
     assert time.monotonic() - killed_at < 5  # within a second on a machine that has nothing else to do
     house.server()
-    wait_for(lambda: house.told("list", "short", "source-outputs"))
-    house.play((72, 20.0))
-    wait_for(lambda: house.heard(72))
+    hears_again(house)
     ended(house, listener)
 
 
@@ -116,9 +121,7 @@ def test_a_device_that_is_unplugged_and_comes_back(house):
     house.told("unload-module", "module-null-sink")
     wait_for(lambda: "audio input" in house.output and '"event":"off"' in house.output)
     house.told("load-module", *SINK.split())
-    wait_for(lambda: house.told("list", "short", "source-outputs"))
-    house.play((72, 20.0))
-    wait_for(lambda: house.heard(72))
+    hears_again(house)
     ended(house, listener)
 
 

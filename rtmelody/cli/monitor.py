@@ -160,9 +160,11 @@ def _address(host: str) -> str:
 def _write(report: Path, hub: "Hub") -> None:
     import msgspec
 
+    from rtmelody.core.assessment import assess
     from rtmelody.io.files import write_whole
     from rtmelody.io.reports import page
 
-    if found := hub.report():
+    if hub.score:
+        found = assess(hub.score, hub.heard())
         write_whole(report, msgspec.json.encode(found) if report.suffix == ".json" else page("Performance", found))
         click.echo(f"-> {report}", err=True)

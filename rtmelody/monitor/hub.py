@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from rtmelody.config import Config, Speed
-from rtmelody.core.assessment import assess
 from rtmelody.core.score import Follower, ScoreNote
 from rtmelody.engine.engine import Engine
 from rtmelody.errors import RtmelodyError
@@ -57,7 +56,7 @@ class Hub:
         self.dropped = 0  # messages, of viewers that have left
         self.recent: deque[bytes] = deque(maxlen=REMEMBERED)
         self.score = score
-        self.played: deque[Note] = deque(maxlen=KEPT)
+        self._played: deque[Note] = deque(maxlen=KEPT)
         self._follower = Follower(score, remember=False) if score else None
         self._sounding: ToldOn | None = None
         self._settings: dict[str, Any] = {
@@ -132,9 +131,9 @@ class Hub:
         for event in self._engine.events():
             self._hear(event)
 
-    def report(self) -> Any:
-        """The performance so far against its score; None without one."""
-        return assess(self.score, list(self.played)) if self.score else None
+    def heard(self) -> list[Note]:
+        """The performance so far; the note that sounds ends with the decision for it, as yet."""
+        return [*self._played, *([self._note(self._sounding, self._sounding.at)] if self._sounding else [])]
 
     def _hear(self, event: Told) -> None:
         """An event for everybody, and for the score."""
@@ -145,8 +144,12 @@ class Hub:
                 message["place"] = self._follower.hear(event.onset, event.midi)
         elif self._sounding:
             on, self._sounding = self._sounding, None
-            self.played.append(Note(on.onset, event.at, on.midi, on.velocity, on.confidence, on.cents, on.at))
+            self._played.append(self._note(on, event.at))
         self._tell(message, keep=True)
+
+    @staticmethod
+    def _note(on: ToldOn, offset: float) -> Note:
+        return Note(on.onset, offset, on.midi, on.velocity, on.confidence, on.cents, on.at)
 
     def _tell(self, message: dict[str, Any], keep: bool = False) -> None:
         encoded = encode(message)

@@ -63,7 +63,7 @@ def application(hub: Hub, config: Config, token: str | None) -> Starlette:
         """  # noqa: D205, D212, D415 (starlette reads it as YAML)
         if hub.score is None:
             return PlainTextResponse("There is no score: start with --score.\n", 404)
-        played = list(hub.played)
+        played = hub.heard()
         async with reporting:  # one at a time, beside everything else
             found = await asyncio.to_thread(assess, hub.score, played)
             if request.query_params.get("format") == "json":

@@ -1,5 +1,6 @@
-"""What stands between an instrument and the recognizer: rooms, noise, microphones, levels."""
+"""What stands between an instrument and the recognizer: amplifiers, rooms, noise, microphones, codecs, levels."""
 
+import io
 import shutil
 import subprocess
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import butter, fftconvolve, sosfilt
+from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 from rtmelody.train.sources import RATE, read_audio
 
@@ -17,34 +18,15 @@ Audio = NDArray[np.float32]
 
 LANGUAGES = ("en-gb", "en-us", "de", "fr", "es", "it", "pt", "nl", "sv", "pl")
 HELD_OUT_LANGUAGES = ("ru", "hu", "fi", "da", "cs", "el")  # for evaluation
-SYLLABLES = [
-    "ba",
-    "de",
-    "ki",
-    "lo",
-    "mu",
-    "na",
-    "pe",
-    "ri",
-    "so",
-    "tu",
-    "va",
-    "we",
-    "za",
-    "cho",
-    "shi",
-    "fla",
-    "gre",
-    "tro",
-    "ban",
-    "ken",
-    "lis",
-    "mor",
-]
+SYLLABLES = "ba de ki lo mu na pe ri so tu va we za cho shi fla gre tro ban ken lis mor"
+CODECS = (("OGG", "VORBIS", 1.0), ("OGG", "VORBIS", 0.8), ("MP3", "MPEG_LAYER_III", 0.95))  # and how hard they compress, 0 to 1
+AGC_S, AGC_HOP = 0.3, RATE // 100  # how fast an automatic gain follows
 
 
 def augment(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble: list[Audio], rooms: list[Audio]) -> Audio:
     """One clip as a microphone might have heard it. Deterministic for a given generator."""
+    if rng.random() < 0.06:
+        audio = _through_amplifier(rng, audio)
     if rooms and rng.random() < 0.4:
         audio = in_room(audio, rooms[rng.integers(len(rooms))])
     if rng.random() < 0.75 or not audio.any():
@@ -55,7 +37,17 @@ def augment(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble:
     audio = audio * (10 ** (rng.uniform(-35, -0.5) / 20) / peak)
     if rng.random() < 0.04:
         audio = np.clip(audio, *np.quantile(audio, (0.01, 0.99)))
+    if rng.random() < 0.06:
+        audio = _with_automatic_gain(rng, audio)
+    if rng.random() < 0.08:
+        audio = _through_codec(rng, audio)
     return audio.astype(np.float32)
+
+
+def _through_amplifier(rng: np.random.Generator, audio: Audio) -> Audio:
+    """Driven into soft saturation, as guitars often are: 6 to 30 dB too loud."""
+    drive = 10 ** (rng.uniform(6, 30) / 20) / (np.max(np.abs(audio)) + 1e-9)
+    return np.tanh(drive * audio).astype(np.float32)
 
 
 def in_room(audio: Audio, response: Audio) -> Audio:
@@ -74,14 +66,16 @@ def _with_noise(rng: np.random.Generator, audio: Audio, noises: list[Audio], bab
 
 def _noise(rng: np.random.Generator, length: int, noises: list[Audio], babble: list[Audio]) -> Audio:
     """Voices get a share of their own: nothing is more easily mistaken for a melody."""
-    kind = rng.choice(("coloured", "recorded", "babble", "hum"), p=(0.2, 0.25, 0.5, 0.05))
+    kind = rng.choice(("coloured", "recorded", "babble", "hum", "applause"), p=(0.28, 0.22, 0.42, 0.04, 0.04))
     recordings = {"recorded": noises, "babble": babble}.get(kind)
     if recordings:
         noise = recordings[rng.integers(len(recordings))]
         return np.take(noise, np.arange(length) + rng.integers(len(noise)), mode="wrap").copy()
     if kind == "hum":
         return _hum(rng, length)
-    return coloured_noise(rng, length, rng.choice((0.0, 1.0, 2.0, rng.uniform(0, 2))))
+    if kind == "applause":
+        return _applause(rng, length)
+    return coloured_noise(rng, length, rng.choice((0.0, 1.0, 1.0, rng.uniform(0, 2))))
 
 
 def coloured_noise(rng: np.random.Generator, length: int, tilt: float) -> Audio:
@@ -97,6 +91,36 @@ def _hum(rng: np.random.Generator, length: int) -> Audio:
     mains = rng.choice((50.0, 60.0))
     hum = sum(rng.random() / h * np.sin(2 * np.pi * (mains * h * time + rng.random())) for h in range(1, 9))
     return (hum + 0.02 * rng.standard_normal(length)).astype(np.float32)
+
+
+def _applause(rng: np.random.Generator, length: int) -> Audio:
+    """Claps, three to sixty a second, each a short burst of its own colour."""
+    noise = np.zeros(length + RATE, np.float32)
+    for start in rng.integers(0, length, rng.poisson(rng.uniform(3, 60) * length / RATE)):
+        clap = rng.standard_normal(RATE // 20) * np.exp(-np.arange(RATE // 20) / (rng.uniform(0.003, 0.012) * RATE))
+        low = rng.uniform(400, 1_500)
+        band = butter(1, (low, low * rng.uniform(2, 5)), "bandpass", fs=RATE, output="sos")
+        noise[start : start + len(clap)] += rng.uniform(0.2, 1.0) * sosfilt(band, clap)
+    return noise[:length] + 1e-4 * rng.standard_normal(length).astype(np.float32)
+
+
+def _with_automatic_gain(rng: np.random.Generator, audio: Audio) -> Audio:
+    """As laptops and telephones level what they hear: the softer it has been, the more it is amplified, up to 24 dB."""
+    level = np.sqrt(np.mean(np.resize(audio, (-(-len(audio) // AGC_HOP), AGC_HOP)) ** 2, axis=1)) + 1e-6
+    decay = np.exp(-AGC_HOP / (AGC_S * RATE))
+    followed = lfilter([1 - decay], [1, -decay], level, zi=[decay * level[0]])[0]
+    gain = np.minimum(followed / followed.max(), 1.0) ** -rng.uniform(0.3, 0.9)
+    return audio * np.interp(np.arange(len(audio)), np.arange(len(gain)) * AGC_HOP, np.minimum(gain, 10 ** (24 / 20)))
+
+
+def _through_codec(rng: np.random.Generator, audio: Audio) -> Audio:
+    """Compressed with losses, and back; all of these keep the time."""
+    container, subtype, strength = CODECS[rng.integers(len(CODECS))]
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(audio, -1.0, 1.0), RATE, format=container, subtype=subtype, compression_level=strength)
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    return np.pad(decoded, (0, max(0, len(audio) - len(decoded))))[: len(audio)]
 
 
 def _through_microphone(rng: np.random.Generator, audio: Audio) -> Audio:
@@ -157,7 +181,7 @@ def _write_whole(path: Path, audio: Audio) -> None:
 
 def _voice(rng: np.random.Generator, languages: tuple[str, ...]) -> Audio:
     """One synthetic speaker saying nonsense for some seconds."""
-    words = " ".join("".join(rng.choice(SYLLABLES, rng.integers(1, 4))) for _ in range(25))
+    words = " ".join("".join(rng.choice(SYLLABLES.split(), rng.integers(1, 4))) for _ in range(25))
     speaker = f"{rng.choice(languages)}+{rng.choice(('m1', 'm3', 'm7', 'f1', 'f2', 'f4'))}"
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         options = ["-v", speaker, "-s", str(rng.integers(120, 190)), "-p", str(rng.integers(20, 80))]

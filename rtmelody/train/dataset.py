@@ -1,6 +1,7 @@
 """Training examples: clips -> features and targets, in shards on disk that an interrupted run finds again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.core.framing import Framing, FrontEnd
-from rtmelody.train.augment import augment
+from rtmelody.train.augment import augment, in_room
 from rtmelody.train.melodies import compose
 from rtmelody.train.render import Clip, excerpt, play, random_manner, silence
 from rtmelody.train.shape import Shape
@@ -17,6 +18,7 @@ from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 
 CLIP_S = 3.0
 CLIPS_PER_SHARD = 128
+ELSEWHERE = 0.96  # the luckier clips have other music in the background
 STRUCK_S = 0.040  # for this long after its attack a note counts as struck
 
 Arrays = dict[str, NDArray]
@@ -50,7 +52,17 @@ def _clip(rng: np.random.Generator, sources: Sources, shape: Shape) -> Clip:
         return silence(CLIP_S)
     if sources.recordings and luck < 0.3:
         return excerpt(rng, sources.recordings[rng.integers(len(sources.recordings))], CLIP_S)
-    return melody_clip(rng, sources, shape.lowest_pitch, shape.highest_pitch, CLIP_S)
+    clip = melody_clip(rng, sources, shape.lowest_pitch, shape.highest_pitch, CLIP_S)
+    return _with_music_elsewhere(rng, clip, sources, shape) if luck > ELSEWHERE else clip
+
+
+def _with_music_elsewhere(rng: np.random.Generator, clip: Clip, sources: Sources, shape: Shape) -> Clip:
+    """Another melody that comes in softly from a room next door, and is to be ignored."""
+    other = melody_clip(rng, sources, shape.lowest_pitch, shape.highest_pitch, CLIP_S).audio
+    if sources.rooms:
+        other = in_room(other, sources.rooms[rng.integers(len(sources.rooms))])
+    gain = 10 ** (rng.uniform(-35, -18) / 20) * np.max(np.abs(clip.audio)) / (np.max(np.abs(other)) + 1e-6)
+    return replace(clip, audio=clip.audio + gain * other)
 
 
 def melody_clip(rng: np.random.Generator, sources: Sources, lowest: int, highest: int, seconds: float) -> Clip:

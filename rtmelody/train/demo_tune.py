@@ -37,7 +37,9 @@ PHRASES = {
         (67, 1.5), (66, 0.5), (64, 1), (63, 1.5), (61, 0.5), (63, 1), (64, 3), (0, 2),
     ),
 }  # fmt: skip
-PLAIN = Manner(detune=0.0, jitter=0.0, vibrato_rate=5.0, vibrato_depth=0.0, glide_s=0.0, release_s=0.05)
+PLAIN = Manner(
+    detune=0.0, jitter=0.0, vibrato_rate=5.0, vibrato_depth=0.0, glide_s=0.0, release_s=0.05, swell_db=0.0, breaths=0.0
+)
 
 
 def main(notes: Path, out: Path) -> None:

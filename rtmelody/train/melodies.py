@@ -5,6 +5,7 @@ A sequence is a list of `Planned` notes, monophonic but for legato overlaps, wit
 
 import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +55,12 @@ def compose(rng: np.random.Generator, seconds: float, lowest: int, highest: int,
 def _random_walk(rng: np.random.Generator, lowest: int, highest: int, length: int = 60) -> list[tuple[int, float]]:
     """Steps, leaps, octaves and repeated notes; lengths drawn freely."""
     pitch = int(rng.integers(lowest, highest + 1))
+    repeated = rng.choice((0.2, 0.65), p=(0.75, 0.25))
     steps = []
     for _ in range(length):
         steps.append((pitch, float(rng.choice((0.25, 0.5, 0.5, 1.0, 1.0, 1.5)))))
-        move = rng.choice(
-            (0, rng.integers(-3, 4), rng.integers(-9, 10), rng.choice((-12, 12)), 99), p=(0.22, 0.36, 0.26, 0.06, 0.1)
-        )
+        moves = (rng.integers(-3, 4), rng.integers(-9, 10), rng.choice((-12, 12)), 99)
+        move = 0 if rng.random() < repeated else rng.choice(moves, p=(0.46, 0.34, 0.08, 0.12))
         pitch = int(rng.integers(lowest, highest + 1)) if move == 99 else _fold(pitch + int(move), lowest, highest)
     return steps
 
@@ -102,15 +103,27 @@ def _fold(pitch: int, lowest: int, highest: int) -> int:
     return max(pitch, lowest)
 
 
+def _ornamented(rng: np.random.Generator, steps: list[tuple[int, float]], beat: float) -> Iterator[tuple[int, float]]:
+    """Now and then with a grace note, which takes its 60 to 100 ms from a long note."""
+    share = rng.choice((0.0, 0.15), p=(0.8, 0.2))
+    for pitch, beats in steps:
+        grace = rng.uniform(0.06, 0.1) / beat
+        if beats > 3 * grace and rng.random() < share:
+            yield pitch + int(rng.choice((-2, -1, 1, 2))), grace
+            beats -= grace  # noqa: PLW2901
+        yield pitch, beats
+
+
 def _perform(rng: np.random.Generator, steps: list[tuple[int, float]], seconds: float) -> list[Planned]:
     """Give a sequence its tempo, articulation, loudness and rests."""
     beat = float(np.exp(rng.uniform(np.log(0.18), np.log(0.9))))
     articulation = rng.choice((rng.uniform(0.35, 0.8), rng.uniform(0.8, 1.0), 1.0, 1.03), p=(0.2, 0.35, 0.25, 0.2))
     rest_share = rng.choice((0.0, 0.08, 0.3))
     loudness = rng.uniform(0.4, 1.0)
-    clock = rng.choice((0.0, rng.uniform(0.0, 0.6)))
+    # What was there before a melody goes on after it.
+    clock, seconds = rng.choice((0.0, rng.uniform(0.0, 0.6))), seconds * rng.choice((1.0, rng.uniform(0.3, 1.0)))
     performance = []
-    for pitch, beats in steps:
+    for pitch, beats in _ornamented(rng, steps, beat):
         length = max(0.06, beats * beat * rng.uniform(0.92, 1.08))
         if rng.random() < rest_share:
             clock += length

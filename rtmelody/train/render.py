@@ -16,6 +16,8 @@ AUDIBLE_DB = -18.0  # an attack is audible when the envelope comes this near to 
 RELEASED_DB = -14.0  # a released note is over when it has faded by this much
 FADED_DB = -42.0  # so is a plucked one whose decay has come this far
 WIDEST_GLIDE = 7  # semitones
+FARTHEST = 4  # semitones by which a recording is transposed
+BREATH_S = (0.08, 0.3)
 EARLY_S = 0.25  # the attack's maximum lies within this time
 
 Audio = NDArray[np.float32]
@@ -45,6 +47,8 @@ class Manner:
     vibrato_depth: float  # semitones
     glide_s: float  # time of the slide from the previous pitch; 0 for none
     release_s: float  # time constant of the fade after note-off
+    swell_db: float  # by which a note grows from its beginning to its end
+    breaths: float  # share of the notes before which one is drawn
 
 
 def random_manner(rng: np.random.Generator) -> Manner:
@@ -56,6 +60,8 @@ def random_manner(rng: np.random.Generator) -> Manner:
         vibrato_depth=rng.choice((0.0, rng.uniform(0.05, 0.6)), p=(0.65, 0.35)),
         glide_s=rng.choice((0.0, rng.uniform(0.02, 0.12)), p=(0.75, 0.25)),
         release_s=float(np.exp(rng.uniform(np.log(0.008), np.log(rng.choice((0.25, 1.0), p=(0.8, 0.2)))))),
+        swell_db=rng.choice((0.0, rng.uniform(-15, 15)), p=(0.75, 0.25)),
+        breaths=rng.choice((0.0, 0.3), p=(0.85, 0.15)),
     )
 
 
@@ -74,14 +80,17 @@ def play(rng: np.random.Generator, melody: list[Planned], library: Library, mann
         first, last = _audible(envelope(sound), round(note.duration * RATE) // ENVELOPE_HOP)
         _paint(pitch, struck, note.pitch, round(start / ENVELOPE_HOP + first), round(start / ENVELOPE_HOP + last))
         certainty[round(start / ENVELOPE_HOP) :][: _gliding(manner, glide)] = 0.0
+        if rng.random() < manner.breaths:
+            _breathe(rng, audio[:start], note.loudness)
         previous = note.pitch
     return Clip(audio, pitch, struck, certainty * _certainty(pitch, struck))
 
 
 def excerpt(rng: np.random.Generator, recording: Recording, seconds: float) -> Clip:
-    """A stretch of a real performance, retuned to the keyboard; notes between two keys carry no weight."""
+    """A stretch of a real performance, retuned to the keyboard and transposed; notes between two keys carry no weight."""
     pitches = recording.notes[:, 2]
     deviation = np.angle(np.mean(np.exp(2j * np.pi * pitches))) / (2 * np.pi) + rng.uniform(-0.15, 0.15)
+    deviation -= rng.integers(-FARTHEST, FARTHEST + 1)
     rate = 2.0 ** (-deviation / 12.0)  # played back this much faster, the mean deviation vanishes
     hops = round(seconds * RATE) // ENVELOPE_HOP
     length = hops * ENVELOPE_HOP
@@ -118,9 +127,17 @@ def _sound(rng: np.random.Generator, note: Planned, glide: int, sample: Sample, 
         bend += glide * np.clip(1 - time / manner.glide_s, 0, 1) ** 2
     place = np.cumsum(2.0 ** (bend / 12.0))
     sound = np.interp(place, np.arange(len(sample.audio)), sample.audio, right=0.0)
+    sound *= 10 ** (manner.swell_db / 20 * np.minimum(time / note.duration, 1.0))
     off = round(note.duration * RATE)
     sound[off:] *= np.exp(-np.arange(length - off) / (manner.release_s * RATE))
     return (sound * (note.loudness / (np.max(np.abs(sound)) + 1e-6))).astype(np.float32)
+
+
+def _breathe(rng: np.random.Generator, before: Audio, loudness: float) -> None:
+    """Add a breath, soft noise that swells and ends, to the end of what comes before a note."""
+    breath = rng.standard_normal(min(len(before), round(rng.uniform(*BREATH_S) * RATE)))
+    level = loudness * 10 ** (rng.uniform(-45, -25) / 20)
+    before[len(before) - len(breath) :] += (level * breath * np.hanning(len(breath))).astype(np.float32)
 
 
 def _glide(manner: Manner, previous: int | None, pitch: int) -> int:
@@ -155,5 +172,6 @@ def _paint(pitch: NDArray[np.int16], struck: NDArray[np.int16], key: int, begin:
 
 
 def _certainty(pitch: NDArray[np.int16], struck: NDArray[np.int16]) -> NDArray[np.float32]:
-    """The first 15 ms of a note count less: nobody can name its pitch yet."""
-    return np.where((pitch > 0) & (struck < 3), 0.3, 1.0).astype(np.float32)
+    """The first 15 ms of a note count less: nobody can name its pitch yet. The next 35, in which it is named, count double."""
+    weight = np.where(struck < 3, 0.3, np.where(struck < 10, 2.0, 1.0))
+    return np.where(pitch > 0, weight, 1.0).astype(np.float32)

@@ -22,7 +22,7 @@ from rtmelody.train.render import Manner, play
 from rtmelody.train.shape import Shape
 from rtmelody.train.sources import RATE, Library, Sample, envelope, load_sources, synthesize_libraries
 
-PLAIN = Manner(detune=0, jitter=0, vibrato_rate=5, vibrato_depth=0, glide_s=0, release_s=0.02)
+PLAIN = Manner(release_s=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,6 @@ PHRASES = {
         (67, 1.5), (66, 0.5), (64, 1), (63, 1.5), (61, 0.5), (63, 1), (64, 3), (0, 2),
     ),
 }  # fmt: skip
-PLAIN = Manner(
-    detune=0.0, jitter=0.0, vibrato_rate=5.0, vibrato_depth=0.0, glide_s=0.0, release_s=0.05, swell_db=0.0, breaths=0.0
-)
 
 
 def main(notes: Path, out: Path) -> None:
@@ -47,7 +44,7 @@ def main(notes: Path, out: Path) -> None:
     rng = np.random.default_rng(SEED)
     melodies = _planned(rng)
     seconds = max(note.start + note.duration for melody in melodies.values() for note in melody) + 1.0
-    clips = [play(rng, melody, load_library(notes / name), PLAIN, seconds).audio for name, melody in melodies.items()]
+    clips = [play(rng, melody, load_library(notes / name), Manner(), seconds).audio for name, melody in melodies.items()]
     audio = np.sum(clips, axis=0)
     with TemporaryDirectory() as rooms:
         list(make_rooms(Path(rooms), 1, SEED))

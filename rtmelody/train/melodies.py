@@ -106,10 +106,11 @@ def _fold(pitch: int, lowest: int, highest: int) -> int:
 def _ornamented(rng: np.random.Generator, steps: list[tuple[int, float]], beat: float) -> Iterator[tuple[int, float]]:
     """Now and then with a grace note, which takes its 60 to 100 ms from a long note."""
     share = rng.choice((0.0, 0.15), p=(0.8, 0.2))
+    pitches = [pitch for pitch, _ in steps]
     for pitch, beats in steps:
         grace = rng.uniform(0.06, 0.1) / beat
         if beats > 3 * grace and rng.random() < share:
-            yield pitch + int(rng.choice((-2, -1, 1, 2))), grace
+            yield int(np.clip(pitch + rng.choice((-2, -1, 1, 2)), min(pitches), max(pitches))), grace
             beats -= grace  # noqa: PLW2901
         yield pitch, beats
 

@@ -39,16 +39,16 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How one performance is played."""
+    """How one performance is played; plainly, where nothing else is said."""
 
-    detune: float  # semitones
-    jitter: float  # semitones, from note to note
-    vibrato_rate: float  # Hz
-    vibrato_depth: float  # semitones
-    glide_s: float  # time of the slide from the previous pitch; 0 for none
-    release_s: float  # time constant of the fade after note-off
-    swell_db: float  # by which a note grows from its beginning to its end
-    breaths: float  # share of the notes before which one is drawn
+    detune: float = 0.0  # semitones
+    jitter: float = 0.0  # semitones, from note to note
+    vibrato_rate: float = 5.0  # Hz
+    vibrato_depth: float = 0.0  # semitones
+    glide_s: float = 0.0  # time of the slide from the previous pitch; 0 for none
+    release_s: float = 0.05  # time constant of the fade after note-off
+    swell_db: float = 0.0  # by which a note grows from its beginning to its end
+    breaths: float = 0.0  # share of the notes before which one is drawn
 
 
 def random_manner(rng: np.random.Generator) -> Manner:

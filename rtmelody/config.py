@@ -75,6 +75,7 @@ class Tracker(Section, frozen=True, kw_only=True):
     minimum_s: Seconds = 0.03
     release_s: Seconds = 0.04
     lag_s: Seconds = 0.025
+    melodic: Probability = 0.0
     gate_db: Decibel = -75.0
     velocity_floor_db: Decibel = -50.0
     velocity_ceiling_db: Decibel = -6.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -52,6 +53,16 @@ class NoteOff:
 
 
 Event = NoteOn | NoteOff
+Fate = Literal["announced", "confirmed", "corrected", "retracted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provisional:
+    """News, at sample `at`, of a note of this pitch that is not certain yet: for whoever watches. MIDI gets what is certain."""
+
+    at: int
+    pitch: int
+    fate: Fate
 
 
 class ToldOn(msgspec.Struct, frozen=True, tag_field="event", tag="on"):
@@ -72,7 +83,20 @@ class ToldOff(msgspec.Struct, frozen=True, tag_field="event", tag="off"):
     midi: int
 
 
+class ToldProvisional(msgspec.Struct, frozen=True, tag_field="event", tag="provisional"):
+    """Likewise news of a note that is not certain yet."""
+
+    at: float
+    midi: int
+    fate: Fate
+
+
 Told = ToldOn | ToldOff
+
+
+def told_provisional(news: Provisional, sample_rate: float, since_s: float = 0.0) -> ToldProvisional:
+    """As `told`."""
+    return ToldProvisional(round(since_s + seconds(news.at, sample_rate), 4), news.pitch, news.fate)
 
 
 def told(event: Event, sample_rate: float, since_s: float = 0.0) -> Told:

@@ -188,6 +188,7 @@ def test_strangers_are_refused(theatre):
 def test_a_viewer_hears_and_commands(theatre):
     theatre.play()
     with theatre.socket("live") as viewer:
+        until(viewer, lambda message: message.get("event", {}).get("fate") == "announced")
         note = until(viewer, lambda message: message.get("event", {}).get("event") == "on")
         assert 55 <= note["event"]["midi"] <= 80
         for strange in (

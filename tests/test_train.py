@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from conftest import needs
+import soundfile
+from conftest import needs, tone
 
 from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network
@@ -20,7 +21,17 @@ from rtmelody.train.dataset import example
 from rtmelody.train.melodies import Planned, compose
 from rtmelody.train.render import Manner, play
 from rtmelody.train.shape import Shape
-from rtmelody.train.sources import RATE, Library, Sample, envelope, load_sources, synthesize_libraries
+from rtmelody.train.sources import (
+    RATE,
+    Library,
+    Sample,
+    Sources,
+    WeakRecording,
+    envelope,
+    load_sources,
+    load_weak,
+    synthesize_libraries,
+)
 
 PLAIN = Manner(release_s=0.02)
 
@@ -59,6 +70,30 @@ def test_a_seed_repeats_an_example(sounds):
     first, again, other = (example(np.random.default_rng(seed), sources, front_end, shape) for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not np.array_equal(first["features"], other["features"])
+
+
+def test_a_note_sequence_teaches_without_alignment():
+    """Which notes sound, and in which order, is all that is told; the loss falls."""
+    from rtmelody.train.network import PitchwiseLSTM
+    from rtmelody.train.weak import Teacher
+
+    shape = Shape(lowest_pitch=60, highest_pitch=67, units=4)
+    tune = np.concatenate([tone(440.0 * 2 ** ((pitch - 69) / 12), 0.4, RATE) for pitch in (60, 64, 67)]).astype(np.float32)
+    sources = Sources(weak=[WeakRecording("tune", tune, np.array((60, 64, 67)))])
+    teacher = Teacher(PitchwiseLSTM(FrontEnd(), shape), sources, FrontEnd(), shape, rate=0.02)
+    losses = [teacher.teach(np.random.default_rng(number)) for number in range(12)]
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
+
+
+def test_a_recording_without_its_notes_is_refused(tmp_path):
+    soundfile.write(tmp_path / "tune.wav", np.zeros(800), 8_000)
+    with pytest.raises(TrainingError, match="notes file"):
+        load_weak(tmp_path / "tune.wav")
+    (tmp_path / "tune.notes").write_text("60 62\n64")
+    assert load_weak(tmp_path / "tune.wav").notes.tolist() == [60, 62, 64]
+    (tmp_path / "tune.notes").write_text("C4 D4")
+    with pytest.raises(TrainingError, match="MIDI numbers"):
+        load_weak(tmp_path / "tune.wav")
 
 
 def test_nothing_to_train_on(tmp_path):

@@ -39,6 +39,7 @@ POLL_S = 0.005
 @click.option("--osc", metavar="HOST:PORT", help="Send OSC messages there too (/rtmelody/on, /rtmelody/off).")
 @click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an event instead of the view.")
+@click.option("--provisional", is_flag=True, help="With --json: also tell of notes before they are certain.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but faults.")
 @config_option
 def listen(
@@ -60,6 +61,7 @@ def listen(
     osc: str | None,
     no_midi: bool,
     as_json: bool,
+    provisional: bool,
     quiet: bool,
     config_file: Path | None,
 ) -> None:
@@ -108,7 +110,7 @@ def listen(
     stopping = until_signal()
     with Engine(config, midi=not no_midi, record=record) as engine, keyboard() as typed:
         controls = Controls(engine, config, stopping)
-        display = Terminal(controls) if sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet)
+        display = Terminal(controls) if sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet, provisional)
         with closing(display):
             while not (stopping.is_set() or engine.ended):
                 time.sleep(POLL_S)  # not `stopping.wait`: it holds a lock, for which a signal's handler might wait for ever

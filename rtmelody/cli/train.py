@@ -61,8 +61,8 @@ def train(
 
     Needs `pip install 'rtmelody[train]'` and the program fluidsynth (espeak-ng, if there, adds babble). Without --soundfont it
     takes FluidR3 and MuseScore General where Debian puts them. A --sources folder may hold soundfonts/, notes/, noise/,
-    babble/, rooms/, recordings/, singing/ and melodies/ (see rtmelody/train/sources.py). Interrupt it at will: the same command
-    goes on where it stopped.
+    babble/, rooms/, recordings/, singing/, weak/ and melodies/ (see rtmelody/train/sources.py). Interrupt it at will: the same
+    command goes on where it stopped.
     """
     soundfonts = soundfonts or tuple(path for path in map(Path, SYSTEM_SOUNDFONTS) if path.exists())
     try:

@@ -28,7 +28,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     The graph's inputs are named features and state (the LSTM's hidden and cell values side by side); its outputs have no names,
     so `outputs` gives them in its order. Few and large tensors: each costs a call, and in a live process a call costs more than
-    a copy.
+    a copy. `intervals`: how often tunes move by -n … n semitones; `confidence`: slope and offset that calibrate the log-odds of
+    a note that is named.
     """
 
     version: int
@@ -41,6 +42,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     units: int
     outputs: list[str]
     commit: str
+    intervals: tuple[float, ...] = ()
+    confidence: tuple[float, float] = (1.0, 0.0)
 
     @property
     def pitches(self) -> int:
@@ -83,6 +86,11 @@ def read_manifest(folder: Path) -> Manifest:
             f"The model {folder} is of version {manifest.version}, this rtmelody reads {MANIFEST_VERSION}: update it."
         )
     return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put it into a model's folder."""
+    (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 class Network:

@@ -1,18 +1,25 @@
 """The recognizer: samples in, note events out. The same object serves a live stream and a file."""
 
+from collections import deque
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.config import Config
 from rtmelody.core import attack
+from rtmelody.core.context import FORGOTTEN_S, Context
 from rtmelody.core.framing import RECENT_S, Framing
 from rtmelody.core.network import Network, model_folder
+from rtmelody.core.provisional import Herald
 from rtmelody.core.tracker import Tracker
 from rtmelody.core.tuning import Tuner, TuningFollower
-from rtmelody.events import Event, NoteOn, Posterior
+from rtmelody.errors import ModelError
+from rtmelody.events import Event, NoteOn, Posterior, Provisional
 
+SUREST = 1e-4  # from certainty; nothing is surer
+REMEMBERED = 1_000  # news of provisional notes that nobody has asked for
 LOOK_BACK_S = RECENT_S / 2  # for an attack: however the stream is cut, that much is there
 
 
@@ -32,6 +39,9 @@ class Recognizer:
         self.network.reset()
         self.framing = Framing(sample_rate, self.network.manifest.front_end, config.tuning.a4_hz)
         self.tracker = Tracker(config.tracker, self.network.manifest.lowest_pitch, self.framing.hop, sample_rate)
+        self._herald = Herald()
+        self._news: deque[Provisional] = deque(maxlen=REMEMBERED)
+        self._context = self._melodic(config.tracker.melodic)
         self._tuner = Tuner(self.framing)
         self._follower = TuningFollower() if config.tuning.follow else None
         # Samples at a time: those around an attack must still be there, and a new tuning counts from the next hop on.
@@ -61,16 +71,26 @@ class Recognizer:
             self.at += self.framing.hop
             self.posterior = Posterior(self.at, *self.network.step(frames.features[hop]), frames.level_db.item(hop))
             self._rotation = frames.rotation[hop]
-            events += [self._completed(event) for event in self.tracker.advance(self.posterior)]
+            decided = self.tracker.advance(self._in_context(self.posterior))
+            self._news += self._herald.advance(self.at, self.tracker.pending, decided)
+            events += [self._completed(event) for event in decided]
         return events
+
+    def provisional(self) -> list[Provisional]:
+        """News since the last call of notes that are not certain yet, or the latest of them."""
+        news = [*self._news]
+        self._news.clear()
+        return news
 
     def flush(self) -> list[Event]:
         """End of the stream: the NoteOff of what still sounds. Samples short of a hop say nothing."""
+        self._news += self._herald.advance(self.at, None, ())
         return self.tracker.finish(self.at)
 
     def reset(self) -> list[Event]:
         """Start anew at sample 0; returns the NoteOff of what still sounded."""
         events = self.flush()
+        self._news.clear()
         self.framing.reset()
         self.network.reset()
         self.at, self.posterior, self._rotation, self._named_at = 0, None, None, 0
@@ -81,11 +101,23 @@ class Recognizer:
         pitch = self.tracker.sounding
         return None if pitch is None or self._rotation is None else self._tuner.cents(self._rotation, pitch)
 
+    def _melodic(self, weight: float) -> Context | None:
+        """Raises ModelError if a prior is asked for that the model does not have."""
+        manifest = self.network.manifest
+        if weight and not manifest.intervals:
+            raise ModelError(f"The model {manifest.name} knows no melodies: leave tracker.melodic at 0.")
+        return Context(manifest.intervals, manifest.pitches, weight) if weight else None
+
+    def _in_context(self, posterior: Posterior) -> Posterior:
+        last = self.tracker.context(FORGOTTEN_S) if self._context else None
+        return posterior if self._context is None or last is None else self._context.weigh(posterior, last)
+
     def _completed(self, event: Event) -> Event:
-        """A NoteOn with its deviation, and the moment of its attack where that can be heard."""
+        """A NoteOn with its deviation, its calibrated confidence, and the moment of its attack where that can be heard."""
         if not isinstance(event, NoteOn):
             return event
-        completed = replace(event, onset=self._attack(event), cents=self.cents() or 0.0)
+        confidence = calibrated(event.confidence, *self.network.manifest.confidence)
+        completed = replace(event, onset=self._attack(event), cents=self.cents() or 0.0, confidence=confidence)
         self._named_at = event.at
         if self._follower and (a4_hz := self._follower.hear(completed.cents, self.framing.a4_hz)):
             self.framing.retune(a4_hz)
@@ -97,3 +129,14 @@ class Recognizer:
         samples = self.framing.recent(max(event.at - look_back, self._named_at, event.onset - before), event.at)
         place = attack.find(samples, self.sample_rate)
         return event.onset if place is None else event.at - len(samples) + place
+
+
+def calibrated(probability: float, slope: float, offset: float) -> float:
+    """A probability whose log-odds lie on a line (Platt, "Probabilistic outputs for support vector machines", 1999)."""
+    return float(1.0 / (1.0 + np.exp(-slope * log_odds(probability) - offset)))
+
+
+def log_odds(probability: Any) -> Any:
+    """Of a probability, or an array of them; finite."""
+    probability = np.clip(probability, SUREST, 1.0 - SUREST)
+    return np.log(probability / (1.0 - probability))

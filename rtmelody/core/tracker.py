@@ -108,6 +108,10 @@ class Tracker:
         """Pitch that sounds now."""
         return None if self._note is None else self._lowest + self._note
 
+    def context(self, within_s: float) -> int | None:
+        """Class of the note that began last, if that is not longer ago."""
+        return self._last if self._age * self._hop_s < within_s else None
+
     @property
     def pending(self) -> int | None:
         """Pitch that gathers evidence, and may be announced next."""

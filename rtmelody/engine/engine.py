@@ -16,7 +16,7 @@ from rtmelody.config import Config, Speed
 from rtmelody.engine.board import Board, Snapshot, shared_memory
 from rtmelody.engine.performance import HUNG, OF_THE_GROUP, Plan, serve
 from rtmelody.errors import AudioDeviceError, RtmelodyError
-from rtmelody.events import Told, ToldOff, ToldOn
+from rtmelody.events import Told, ToldOff, ToldOn, ToldProvisional
 
 STARTING_S = 60.0  # Python, Numba and the model are loaded meanwhile, perhaps compiled
 BEAT_S = 5.0  # an engine that has shown nothing for so long hangs
@@ -42,7 +42,7 @@ class Engine:
         self._looked_at = self._lenient_until = 0.0
         self._wanted: dict[str, Any] = {}  # the last value of each setting, for the next process
         self._sounding: ToldOn | None = None  # as far as `events` has told
-        self._left: list[Told] = []  # by a process that died
+        self._left: list[Told | ToldProvisional] = []  # by a process that died
         self._stdin = _standard_input() if config.audio.device == STDIN else None
         self.ended = False  # standard input has, and all of it was heard
 
@@ -79,13 +79,14 @@ class Engine:
             self._replace()
         return lines
 
-    def events(self) -> list[Told]:
+    def events(self) -> list[Told | ToldProvisional]:
         """What was recognized since the last call."""
         news = self._board.events(self._next)
         self._next, self._missed = news.next, self._missed + news.missed
         found, self._left = [*self._left, *news.events], []
         for event in found:
-            self._sounding = event if isinstance(event, ToldOn) else None
+            if not isinstance(event, ToldProvisional):
+                self._sounding = event if isinstance(event, ToldOn) else None
         return found
 
     def panic(self) -> None:

@@ -23,7 +23,7 @@ from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
 from rtmelody.errors import AudioDeviceError, MidiError, OutputError, RtmelodyError
-from rtmelody.events import Event, NoteOn, began, told
+from rtmelody.events import Event, NoteOn, Told, ToldProvisional, began, told, told_provisional
 from rtmelody.io import audio
 from rtmelody.io.osc import OscPort
 from rtmelody.io.pcm import PcmInput
@@ -199,13 +199,14 @@ class Performance:
         def emit(event: Event) -> None:
             self._send(event, clock)  # first: whoever plays must not wait for the rest
             entry = told(event, rate, since_s)
-            self._board.post(self._posted, entry)
+            self._post(entry)
             if recorder := self._recorder:
                 recorder.put(entry)
-            self._posted += 1
             self._snapshot.notes += isinstance(event, NoteOn)
 
         def show(status: Status) -> None:
+            for news in recognizer.provisional():
+                self._post(told_provisional(news, rate, since_s))
             seconds = since_s + status.seconds
             if seconds > self._snapshot.seconds and self._config.midi.bend:
                 self._follow(recognizer, seconds - self._snapshot.seconds, clock)
@@ -225,6 +226,10 @@ class Performance:
 
         # A pipe may pause, and may be quicker than the clock: nothing is wrong with it then.
         run(source, recognizer, emit, show, self._stopping, clock, keep, watched=not self._stdin)
+
+    def _post(self, event: Told | ToldProvisional) -> None:
+        self._board.post(self._posted, event)
+        self._posted += 1
 
     def _record_on(self, rate: float, since_s: float) -> None:
         """Tell the recorder that the next samples were heard so late; a new one for another sample rate."""

@@ -109,15 +109,8 @@ def recognize(case: Case, network: Network, config: Config) -> list[Note]:
 def score(case: Case, found: list[Note], tolerance_s: float = 0.1) -> Score:
     """Right are notes of the true pitch, emitted within the tolerance of the true onset (matched by mir_eval)."""
     emitted = sorted(found, key=lambda note: note.emitted_at)
-    onsets, offsets, pitches = case.truth.T
-    matches = []
-    if emitted and len(case.truth):
-        times = np.array([(note.emitted_at, note.emitted_at + 0.1) for note in emitted])
-        hertz = mir_eval.util.midi_to_hz(np.array([note.midi for note in emitted]))
-        matches = mir_eval.transcription.match_notes(
-            np.column_stack((onsets, np.maximum(offsets, onsets + 0.01))), mir_eval.util.midi_to_hz(pitches),
-            times, hertz, onset_tolerance=tolerance_s, pitch_tolerance=50.0, offset_ratio=None,
-        )  # fmt: skip
+    onsets, pitches = case.truth[:, 0], case.truth[:, 2]
+    matches = _matches(case, emitted, tolerance_s)
     return Score(
         right=len(matches),
         emitted=len(emitted),
@@ -125,6 +118,12 @@ def score(case: Case, found: list[Note], tolerance_s: float = 0.1) -> Score:
         exact=[note.midi for note in emitted] == [round(pitch) for pitch in pitches],
         latencies=tuple(float(emitted[e].emitted_at - onsets[t]) for t, e in matches),
     )
+
+
+def verdicts(case: Case, found: list[Note], tolerance_s: float = 0.1) -> list[bool]:
+    """Which of the notes are right, likewise."""
+    right = {place for _, place in _matches(case, found, tolerance_s)}
+    return [place in right for place in range(len(found))]
 
 
 def summary(scores: list[Score]) -> dict[str, float]:
@@ -141,6 +140,20 @@ def summary(scores: list[Score]) -> dict[str, float]:
         "latency_p50_ms": round(float(median), 1),
         "latency_p90_ms": round(float(late), 1),
     }
+
+
+def _matches(case: Case, emitted: list[Note], tolerance_s: float) -> list[tuple[int, int]]:
+    """Pairs of (true note, emitted note)."""
+    if not emitted or not len(case.truth):
+        return []
+    onsets, offsets, pitches = case.truth.T
+    times = np.array([(note.emitted_at, note.emitted_at + 0.1) for note in emitted])
+    hertz = mir_eval.util.midi_to_hz(np.array([note.midi for note in emitted]))
+    matches: list[tuple[int, int]] = mir_eval.transcription.match_notes(
+        np.column_stack((onsets, np.maximum(offsets, onsets + 0.01))), mir_eval.util.midi_to_hz(pitches),
+        times, hertz, onset_tolerance=tolerance_s, pitch_tolerance=50.0, offset_ratio=None,
+    )  # fmt: skip
+    return matches
 
 
 def _random_melody(rng: np.random.Generator, lowest: int, highest: int, lengths: tuple[float, float]) -> NDArray[np.float64]:

@@ -15,14 +15,13 @@ from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-import msgspec
 import numpy as np
 import tensorflow as tf
 from ai_edge_quantizer import qtyping
 from ai_edge_quantizer.quantizer import Quantizer
 
 from rtmelody.core.framing import Framing, FrontEnd
-from rtmelody.core.network import MANIFEST_VERSION, Manifest, Network
+from rtmelody.core.network import MANIFEST_VERSION, Manifest, Network, write_manifest
 from rtmelody.train.network import PitchwiseLSTM, load_weights
 from rtmelody.train.shape import Shape
 
@@ -51,7 +50,7 @@ def export(weights: Path, folder: Path, commit: str, front_end: FrontEnd, shape:
         outputs=OUTPUTS,
         commit=commit,
     )
-    (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    write_manifest(folder, manifest)
     _write_golden(folder)
 
 

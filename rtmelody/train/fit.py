@@ -1,10 +1,7 @@
 """Fitting the network to the shards: one pass after another, resumable after every shard, seeded."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
 import numpy as np
@@ -14,33 +11,48 @@ from rtmelody.errors import TrainingError
 from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, Arrays, load_shard
 from rtmelody.train.network import PitchwiseLSTM, load_weights
 from rtmelody.train.shape import Shape
+from rtmelody.train.sources import Sources
+from rtmelody.train.weak import Teacher
 
 BATCH = 8
 PEAK_RATE = 3e-3
 WARM_UP = 60  # steps
+WEAK_RATE = 3e-4
 
 
 def fit(
-    shards: list[Path], visits: int, front_end: FrontEnd, shape: Shape, checkpoint: Path, seed: int, start: Path | None = None
+    shards: list[Path],
+    visits: int,
+    front_end: FrontEnd,
+    shape: Shape,
+    checkpoint: Path,
+    seed: int,
+    start: Path | None = None,
+    sources: Sources | None = None,
 ) -> Iterator[tuple[PitchwiseLSTM, float]]:
     """Visit one shard after another, yielding the model and its loss after each; resumes from `checkpoint`.
 
-    With `start`, the weights of an earlier training, it goes on from these, at half the learning rate.
+    With `start`, the weights of an earlier training, it goes on from these, at half the learning rate. Where the sources have
+    recordings without alignment, some of them follow every shard.
     """
     keras.utils.set_random_seed(seed)
     model = compiled(front_end, shape, visits * CLIPS_PER_SHARD // BATCH, PEAK_RATE / 2 if start else PEAK_RATE)
     if start:
         load_weights(model, start)
+    teacher = Teacher(model, sources, front_end, shape, WEAK_RATE) if sources and sources.weak else None
+    kept = [*model.variables, *model.optimizer.variables, *(teacher.variables if teacher else ())]
     order = _order(len(shards), visits, seed)
     plan = np.array([len(shards), visits, seed])
-    done, loss = _restore(model, checkpoint, plan)
+    done, loss = _restore(kept, checkpoint, plan)
     for _ in range(done):
         yield model, loss
     for visit in range(done, visits):
         inputs, targets, certainty = batches(load_shard(shards[order[visit]]), shape)
         history = model.fit(inputs, targets, sample_weight=certainty, batch_size=BATCH, verbose=0)
         loss = float(history.history["loss"][-1])
-        _save(model, checkpoint, plan, visit + 1, loss)
+        if teacher:
+            teacher.teach(np.random.default_rng((seed, visit)))
+        _save(kept, checkpoint, plan, visit + 1, loss)
         yield model, loss
 
 
@@ -90,17 +102,13 @@ def _order(shards: int, visits: int, seed: int) -> np.ndarray:
     return np.concatenate([rng.permutation(shards) for _ in range(-(-visits // shards))])[:visits]
 
 
-def _variables(model: PitchwiseLSTM) -> list[keras.Variable]:
-    return model.variables + model.optimizer.variables
-
-
-def _save(model: PitchwiseLSTM, checkpoint: Path, plan: np.ndarray, visits: int, loss: float) -> None:
+def _save(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray, visits: int, loss: float) -> None:
     unfinished = checkpoint.with_suffix(".tmp.npz")
-    np.savez(unfinished, *[np.asarray(variable) for variable in _variables(model)], plan=plan, visits=visits, loss=loss)
+    np.savez(unfinished, *[np.asarray(variable) for variable in variables], plan=plan, visits=visits, loss=loss)
     unfinished.replace(checkpoint)
 
 
-def _restore(model: PitchwiseLSTM, checkpoint: Path, plan: np.ndarray) -> tuple[int, float]:
+def _restore(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray) -> tuple[int, float]:
     """Load a checkpoint, if there is one; how many visits it has behind it, and its loss.
 
     Raises TrainingError if it belongs to another plan, whose schedule and order it could not go on with.
@@ -112,6 +120,6 @@ def _restore(model: PitchwiseLSTM, checkpoint: Path, plan: np.ndarray) -> tuple[
             raise TrainingError(
                 f"{checkpoint} belongs to a training of other length or seed: delete it, or choose another --work."
             )
-        for number, variable in enumerate(_variables(model)):
+        for number, variable in enumerate(variables):
             variable.assign(saved[f"arr_{number}"])
         return int(saved["visits"]), float(saved["loss"])

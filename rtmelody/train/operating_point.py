@@ -3,7 +3,8 @@
     python -m rtmelody.train.operating_point MODEL SOURCES... [--clips 150]
 
 The shipped thresholds have the highest precision of those within 0.002 of the best F1. Every setting of the grid is scored by
-live F1: right pitch, emitted within 100 ms of the audible onset.
+live F1: right pitch, emitted within 100 ms of the audible onset. On such clips the model's
+confidence is calibrated as well.
 """
 
 import argparse
@@ -13,10 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import structs
+from scipy.optimize import minimize
 
 from rtmelody.config import Tracker as Thresholds
+from rtmelody.core.context import shares
 from rtmelody.core.framing import Framing
-from rtmelody.core.network import Network
+from rtmelody.core.network import Network, write_manifest
+from rtmelody.core.recognizer import log_odds
 from rtmelody.core.tracker import Tracker
 from rtmelody.events import Event, Posterior, notes
 from rtmelody.train import evaluate
@@ -26,7 +30,8 @@ from rtmelody.train.render import Clip, silence
 from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 
 CLIP_S = 6.0
-SEED = 1_000_003  # far from the seeds of the shards
+SEED, CALIBRATION_SEED = 1_000_003, 1_000_019  # far from the seeds of the shards
+REACH = 24  # semitones, of the intervals that are counted
 GRID = {
     "on_probability": (0.4, 0.5, 0.6, 0.7, 0.8),
     "evidence_s": (0.006, 0.010, 0.016, 0.022),
@@ -36,12 +41,12 @@ GRID = {
 Stream = tuple[evaluate.Case, list[Posterior]]
 
 
-def streams(sources: Sources, network: Network, clips: int) -> list[Stream]:
+def streams(sources: Sources, network: Network, clips: int, seed: int = SEED) -> list[Stream]:
     """What the network makes of clips by turns clean, in babble, in coloured noise (10 dB), augmented, and without a note."""
     pitches = (network.manifest.lowest_pitch, network.manifest.highest_pitch)
     found = []
     for number in range(clips):
-        rng = np.random.default_rng((SEED, number))
+        rng = np.random.default_rng((seed, number))
         kind = number % 5
         clip = silence(CLIP_S) if kind == 4 else melody_clip(rng, sources, *pitches, CLIP_S)
         case = evaluate.Case(str(number), "clip", clip.audio, RATE, _truth(clip))
@@ -74,6 +79,31 @@ def first_sign(found: list[Stream], lowest_pitch: int) -> float:
             heard = [one for one in stream if onset < one.at / RATE < min(offset, onset + 0.1)]
             delays += [one.at / RATE - onset for one in heard if one.classes.argmax() == pitch - lowest_pitch][:1]
     return float(np.median(delays))
+
+
+def calibrate(folder: Path, sources: Sources, clips: int) -> None:
+    """Write into a model's manifest how its confidence is to be read, and the intervals of the tunes."""
+    network = Network(folder)
+    manifest = structs.replace(
+        network.manifest,
+        confidence=platt(streams(sources, network, clips, CALIBRATION_SEED), network.manifest.lowest_pitch),
+        intervals=tuple(shares([[pitch for pitch, _ in tune.notes] for tune in sources.tunes], REACH)) if sources.tunes else (),
+    )
+    write_manifest(folder, manifest)
+
+
+def platt(found: list[Stream], lowest_pitch: int) -> tuple[float, float]:
+    """Slope and offset of the log-odds at which the confidence of what is named is as likely as can be, given what is right."""
+    sure, right = [], []
+    for case, stream in found:
+        named = notes(_track(stream, Thresholds(), lowest_pitch), RATE)
+        sure += [note.confidence for note in named]
+        right += evaluate.verdicts(case, named)
+    if not any(right) or all(right):
+        return 1.0, 0.0
+    odds, signs = log_odds(np.array(sure)), np.where(right, -1.0, 1.0)
+    found_at = minimize(lambda line: np.sum(np.logaddexp(0.0, signs * (line[0] * odds + line[1]))), (1.0, 0.0)).x
+    return round(float(found_at[0]), 3), round(float(found_at[1]), 3)
 
 
 def _truth(clip: Clip) -> np.ndarray:

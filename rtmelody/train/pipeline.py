@@ -1,7 +1,6 @@
 """From sounds to a model folder, stage by stage. Every stage keeps what an earlier run has finished."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,8 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import numpy as np
 
@@ -22,11 +19,13 @@ from rtmelody.train import evaluate
 from rtmelody.train.augment import make_babble, make_rooms
 from rtmelody.train.card import write_card
 from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, make_shards
+from rtmelody.train.operating_point import calibrate
 from rtmelody.train.shape import Shape
-from rtmelody.train.sources import PROGRAMS, load_sources, render_soundfont, synthesize_libraries
+from rtmelody.train.sources import PROGRAMS, Sources, load_sources, render_soundfont, synthesize_libraries
 
 SHARD_HOURS = CLIP_S * CLIPS_PER_SHARD / 3600
 SYNTHESIZERS, ROOMS, BABBLE = 6, 60, 160
+CALIBRATION_CLIPS = 60
 
 FRONT_END, SHAPE = FrontEnd(), Shape()
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
@@ -52,9 +51,11 @@ class Pipeline:
         """
         self._check(held_out)
         self._make_sounds()
+        sounds = load_sources(self._folders())  # a fault in them shows here, in one sentence, rather than in every worker
         shards = self._make_shards(max(1, round(hours / SHARD_HOURS)))
-        loss, visits, parameters = self._fit(shards, passes)
+        loss, visits, parameters = self._fit(shards, passes, sounds)
         self._export()
+        calibrate(self.output, sounds, CALIBRATION_CLIPS)
         results = self._evaluate(held_out, melodies, config)
         facts = {
             "commit": _commit(),
@@ -103,16 +104,15 @@ class Pipeline:
         _consume(self.progress(make_babble(sounds / "babble", BABBLE, self.seed), "Babbling", BABBLE))
 
     def _make_shards(self, count: int) -> list[Path]:
-        load_sources(self._folders())  # a fault in them shows here, in one sentence, rather than in every worker
         shards = make_shards(self._folders(), self.work / "shards", count, self.seed, FRONT_END, SHAPE, self.jobs)
         return sorted(self.progress(shards, "Making examples", count))
 
-    def _fit(self, shards: list[Path], passes: float) -> tuple[float, int, int]:
+    def _fit(self, shards: list[Path], passes: float, sounds: Sources) -> tuple[float, int, int]:
         """Train; the last loss, the number of visits and of parameters."""
         from rtmelody.train.fit import fit, weights
 
         visits = max(1, round(len(shards) * passes))
-        training = fit(shards, visits, FRONT_END, SHAPE, self.work / "checkpoint.npz", self.seed, self.start)
+        training = fit(shards, visits, FRONT_END, SHAPE, self.work / "checkpoint.npz", self.seed, self.start, sounds)
         loss = np.nan
         for model, loss in self.progress(training, "Training", visits):  # noqa: B007 (the last ones count)
             pass

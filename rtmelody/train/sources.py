@@ -6,6 +6,7 @@ A sources folder may hold, all optional but one of the first two:
     notes/<library>/<midi>_<take>.* one note a file; notes.tsv (file, midi, cents) refines the pitch
     noise/*  babble/*  rooms/*      noises; voices talking at once; room impulse responses
     recordings/<name>.* + .tsv      real performances with onset_s, offset_s, midi_float (also `singing/`)
+    weak/<name>.* + .notes          real performances, near A4 = 440 Hz, of which only the MIDI numbers in their order are known
     melodies/tunes.json.gz          tunes to play
 """
 
@@ -78,6 +79,15 @@ class Recording:
     notes: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class WeakRecording:
+    """A real performance without alignment: audio at RATE, and its MIDI numbers in their order."""
+
+    name: str
+    audio: NDArray[np.float32]
+    notes: NDArray[np.int64]
+
+
 @dataclass(slots=True)
 class Sources:
     """Everything that training examples are made of."""
@@ -87,6 +97,7 @@ class Sources:
     babble: list[NDArray[np.float32]] = field(default_factory=list)
     rooms: list[NDArray[np.float32]] = field(default_factory=list)
     recordings: list[Recording] = field(default_factory=list)
+    weak: list[WeakRecording] = field(default_factory=list)
     tunes: list[Tune] = field(default_factory=list)
 
 
@@ -104,6 +115,7 @@ def load_sources(folders: list[Path]) -> Sources:
         sources.rooms += [_from_direct_sound(read_audio(path)) for path in audio_files(folder / "rooms")]
         for kind in ("recordings", "singing"):
             sources.recordings += [load_recording(path) for path in audio_files(folder / kind)]
+        sources.weak += [load_weak(path) for path in audio_files(folder / "weak")]
         tunes = folder / "melodies" / "tunes.json.gz"
         sources.tunes += load_tunes(tunes) if tunes.exists() else []
     if not sources.libraries:
@@ -150,6 +162,15 @@ def load_recording(path: Path) -> Recording:
     except (OSError, KeyError) as error:
         raise TrainingError(f"{path} needs a .tsv beside it with the columns onset_s, offset_s and midi_float.") from error
     return Recording(read_audio(path), np.array(rows, np.float64))
+
+
+def load_weak(path: Path) -> WeakRecording:
+    """A performance with its notes, MIDI numbers between white space, in the .notes file of the same name."""
+    try:
+        notes = [int(pitch) for pitch in path.with_suffix(".notes").read_text(encoding="utf-8").split()]
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} needs a .notes file beside it with its MIDI numbers in their order.") from error
+    return WeakRecording(path.stem, read_audio(path), np.array(notes, np.int64))
 
 
 def _from_direct_sound(response: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -83,6 +83,10 @@ function event(told, reached) {
     roll.off(told);
     return;
   }
+  if (told.event === "provisional") {
+    roll.provisional(told);
+    return;
+  }
   roll.on(told);
   latencies.push(1000 * (told.at - told.onset));
   if (latencies.length > LATENCIES) latencies.shift();

@@ -25,11 +25,6 @@ export class Roll {
   }
 
   on(event) {
-    const guess = this.guesses.at(-1);
-    if (guess && !guess.fate) {
-      guess.to = event.at;
-      guess.fate = guess.midi === event.midi ? "confirmed" : "corrected";
-    }
     this.notes.push({ midi: event.midi, from: event.onset, to: null, confidence: event.confidence });
   }
 
@@ -38,16 +33,13 @@ export class Roll {
     if (last && last.to === null) last.to = event.at;
   }
 
-  state(state, at) {
+  provisional(event) {
     const guess = this.guesses.at(-1);
-    const open = guess && !guess.fate;
-    if (open && guess.midi !== state.pending) {
-      guess.to = at;
-      guess.fate = state.pending === null ? "retracted" : "corrected";
-    }
-    if (state.pending !== null && !(open && guess.midi === state.pending)) {
-      this.guesses.push({ midi: state.pending, from: at, to: null, fate: "" });
-    }
+    if (event.fate === "announced") this.guesses.push({ midi: event.midi, from: event.at, to: null, fate: "" });
+    else if (guess && !guess.fate) Object.assign(guess, { to: event.at, fate: event.fate });
+  }
+
+  state(state, at) {
     const sounds = state.sounding !== null && state.cents !== null;
     this.curve.push([at, sounds ? state.sounding + state.cents / 100 : null]);
   }

@@ -42,13 +42,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one case scored: counts that add up over cases, and the latencies (s) of the notes that were right."""
+    """What one case scored: counts that add up over cases, and the latencies (s) of the notes that were right.
+
+    `told`: of each emitted note its confidence, and whether it is right.
+    """
 
     right: int
     emitted: int
     true: int
     exact: bool
     latencies: tuple[float, ...]
+    told: tuple[tuple[float, bool], ...]
 
 
 def rendered_melodies(
@@ -117,13 +121,8 @@ def score(case: Case, found: list[Note], tolerance_s: float = 0.1) -> Score:
         true=len(case.truth),
         exact=[note.midi for note in emitted] == [round(pitch) for pitch in pitches],
         latencies=tuple(float(emitted[e].emitted_at - onsets[t]) for t, e in matches),
+        told=tuple((note.confidence, place in {e for _, e in matches}) for place, note in enumerate(emitted)),
     )
-
-
-def verdicts(case: Case, found: list[Note], tolerance_s: float = 0.1) -> list[bool]:
-    """Which of the notes are right, likewise."""
-    right = {place for _, place in _matches(case, found, tolerance_s)}
-    return [place in right for place in range(len(found))]
 
 
 def summary(scores: list[Score]) -> dict[str, float]:

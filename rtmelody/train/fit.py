@@ -29,8 +29,8 @@ def fit(
     seed: int,
     start: Path | None = None,
     sources: Sources | None = None,
-) -> Iterator[tuple[PitchwiseLSTM, float]]:
-    """Visit one shard after another, yielding the model and its loss after each; resumes from `checkpoint`.
+) -> Iterator[tuple[PitchwiseLSTM, list[float]]]:
+    """Visit one shard after another, yielding the model and its losses so far after each; resumes from `checkpoint`.
 
     With `start`, the weights of an earlier training, it goes on from these, at half the learning rate. Where the sources have
     recordings without alignment, some of them follow every shard.
@@ -43,17 +43,17 @@ def fit(
     kept = [*model.variables, *model.optimizer.variables, *(teacher.variables if teacher else ())]
     order = _order(len(shards), visits, seed)
     plan = np.array([len(shards), visits, seed])
-    done, loss = _restore(kept, checkpoint, plan)
-    for _ in range(done):
-        yield model, loss
-    for visit in range(done, visits):
+    losses = _restore(kept, checkpoint, plan)
+    for _ in losses:
+        yield model, losses
+    for visit in range(len(losses), visits):
         inputs, targets, certainty = batches(load_shard(shards[order[visit]]), shape)
         history = model.fit(inputs, targets, sample_weight=certainty, batch_size=BATCH, verbose=0)
-        loss = float(history.history["loss"][-1])
+        losses = [*losses, float(history.history["loss"][-1])]
         if teacher:
             teacher.teach(np.random.default_rng((seed, visit)))
-        _save(kept, checkpoint, plan, visit + 1, loss)
-        yield model, loss
+        _save(kept, checkpoint, plan, losses)
+        yield model, losses
 
 
 def compiled(front_end: FrontEnd, shape: Shape, steps: int, peak: float) -> PitchwiseLSTM:
@@ -102,19 +102,19 @@ def _order(shards: int, visits: int, seed: int) -> np.ndarray:
     return np.concatenate([rng.permutation(shards) for _ in range(-(-visits // shards))])[:visits]
 
 
-def _save(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray, visits: int, loss: float) -> None:
+def _save(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray, losses: list[float]) -> None:
     unfinished = checkpoint.with_suffix(".tmp.npz")
-    np.savez(unfinished, *[np.asarray(variable) for variable in variables], plan=plan, visits=visits, loss=loss)
+    np.savez(unfinished, *[np.asarray(variable) for variable in variables], plan=plan, losses=losses)
     unfinished.replace(checkpoint)
 
 
-def _restore(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray) -> tuple[int, float]:
-    """Load a checkpoint, if there is one; how many visits it has behind it, and its loss.
+def _restore(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray) -> list[float]:
+    """Load a checkpoint, if there is one; the losses of the visits that it has behind it.
 
     Raises TrainingError if it belongs to another plan, whose schedule and order it could not go on with.
     """
     if not checkpoint.exists():
-        return 0, float("nan")
+        return []
     with np.load(checkpoint) as saved:
         if not np.array_equal(saved["plan"], plan):
             raise TrainingError(
@@ -122,4 +122,4 @@ def _restore(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray
             )
         for number, variable in enumerate(variables):
             variable.assign(saved[f"arr_{number}"])
-        return int(saved["visits"]), float(saved["loss"])
+        return [float(loss) for loss in saved["losses"]]

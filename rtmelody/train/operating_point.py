@@ -94,14 +94,11 @@ def calibrate(folder: Path, sources: Sources, clips: int) -> None:
 
 def platt(found: list[Stream], lowest_pitch: int) -> tuple[float, float]:
     """Slope and offset of the log-odds at which the confidence of what is named is as likely as can be, given what is right."""
-    sure, right = [], []
-    for case, stream in found:
-        named = notes(_track(stream, Thresholds(), lowest_pitch), RATE)
-        sure += [note.confidence for note in named]
-        right += evaluate.verdicts(case, named)
-    if not any(right) or all(right):
+    scores = [evaluate.score(case, notes(_track(stream, Thresholds(), lowest_pitch), RATE)) for case, stream in found]
+    sure, right = np.array([told for one in scores for told in one.told]).reshape(-1, 2).T
+    if not 0 < right.sum() < len(right):
         return 1.0, 0.0
-    odds, signs = log_odds(np.array(sure)), np.where(right, -1.0, 1.0)
+    odds, signs = log_odds(sure), np.where(right, -1.0, 1.0)
     found_at = minimize(lambda line: np.sum(np.logaddexp(0.0, signs * (line[0] * odds + line[1]))), (1.0, 0.0)).x
     return round(float(found_at[0]), 3), round(float(found_at[1]), 3)
 

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
-from rtmelody.config import Config
+from rtmelody.config import EVIDENCE_S, Config
 from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network
 from rtmelody.errors import TrainingError
 from rtmelody.train import evaluate
 from rtmelody.train.augment import make_babble, make_rooms
 from rtmelody.train.card import write_card
+from rtmelody.train.curves import draw
 from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, make_shards
 from rtmelody.train.operating_point import calibrate
 from rtmelody.train.shape import Shape
@@ -53,16 +55,16 @@ class Pipeline:
         self._make_sounds()
         sounds = load_sources(self._folders())  # a fault in them shows here, in one sentence, rather than in every worker
         shards = self._make_shards(max(1, round(hours / SHARD_HOURS)))
-        loss, visits, parameters = self._fit(shards, passes, sounds)
+        losses, parameters = self._fit(shards, passes, sounds)
         self._export()
         calibrate(self.output, sounds, CALIBRATION_CLIPS)
-        results = self._evaluate(held_out, melodies, config)
+        results = self._evaluate(held_out, melodies, config, losses)
         facts = {
             "commit": _commit(),
             "hours": len(shards) * SHARD_HOURS,
-            "visits": visits,
+            "visits": len(losses),
             "shard_minutes": SHARD_HOURS * 60,
-            "loss": loss,
+            "loss": losses[-1],
             "lineage": f"; it went on from the weights of an earlier training ({self.start.name})" if self.start else "",
             "parameters": parameters,
             "held_out": held_out.stem,
@@ -107,17 +109,16 @@ class Pipeline:
         shards = make_shards(self._folders(), self.work / "shards", count, self.seed, FRONT_END, SHAPE, self.jobs)
         return sorted(self.progress(shards, "Making examples", count))
 
-    def _fit(self, shards: list[Path], passes: float, sounds: Sources) -> tuple[float, int, int]:
-        """Train; the last loss, the number of visits and of parameters."""
+    def _fit(self, shards: list[Path], passes: float, sounds: Sources) -> tuple[list[float], int]:
+        """Train; the losses, and the number of parameters."""
         from rtmelody.train.fit import fit, weights
 
         visits = max(1, round(len(shards) * passes))
         training = fit(shards, visits, FRONT_END, SHAPE, self.work / "checkpoint.npz", self.seed, self.start, sounds)
-        loss = np.nan
-        for model, loss in self.progress(training, "Training", visits):  # noqa: B007 (the last ones count)
+        for model, losses in self.progress(training, "Training", visits):  # noqa: B007 (the last ones count)
             pass
         np.savez(self.work / "weights.npz", **weights(model))
-        return loss, visits, model.count_params()
+        return losses, model.count_params()
 
     def _export(self) -> None:
         """In a process of its own, see `rtmelody.train.export`."""
@@ -126,11 +127,16 @@ class Pipeline:
         if result.returncode:
             raise TrainingError(f"The export failed: {result.stderr.strip().splitlines()[-1]}")
 
-    def _evaluate(self, held_out: Path, melodies: int, config: Config) -> evaluate.Table:
-        network = Network(self.output)
-        scores = evaluate.held_out(held_out, network, config, melodies)
-        total = 3 * melodies * len(evaluate.INSTRUMENTS)
-        return evaluate.tables(self.progress(scores, "Evaluating", total))
+    def _evaluate(self, held_out: Path, melodies: int, config: Config, losses: list[float]) -> evaluate.Table:
+        """The tables of the configured speed; and a picture of all."""
+        network, total = Network(self.output), 3 * melodies * len(evaluate.INSTRUMENTS)
+        scores = {}
+        for speed in EVIDENCE_S:
+            tracker = structs.replace(config.tracker, speed=speed, evidence_s=None)
+            found = evaluate.held_out(held_out, network, structs.replace(config, tracker=tracker), melodies)
+            scores[str(speed)] = list(self.progress(found, f"Evaluating, {speed}", total))
+        draw(self.output / "curves.png", losses, scores)
+        return evaluate.tables(scores[config.tracker.speed])
 
 
 def _consume(steps: Iterable[Any]) -> None:

@@ -19,7 +19,8 @@ Pitch = Annotated[int, Meta(ge=0, le=127)]
 LOWEST_A4_HZ, HIGHEST_A4_HZ = 390.0, 466.0
 
 Speed = Literal["fast", "balanced", "careful"]
-EVIDENCE_S: dict[Speed, float] = {"fast": 0.006, "balanced": 0.016, "careful": 0.028}  # probability times seconds
+# How much evidence a candidate needs (probability times seconds), and the probability at which it needs none.
+SPEEDS: dict[Speed, tuple[float, float]] = {"fast": (0.012, 0.6), "balanced": (0.016, 0.9), "careful": (0.028, 1.0)}
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TONICS = {
@@ -69,6 +70,9 @@ class Tracker(Section, frozen=True, kw_only=True):
     on_probability: Probability = 0.5
     off_probability: Probability = 0.2
     evidence_s: Seconds | None = None
+    sure_probability: Probability | None = None
+    melody_s: Seconds = 1.0
+    slide: Annotated[float, Meta(ge=1.0, le=100.0)] = 5.0
     strike: Probability = 0.2
     strike_s: Seconds = 0.02
     refractory_s: Seconds = 0.07
@@ -90,7 +94,12 @@ class Tracker(Section, frozen=True, kw_only=True):
     @property
     def evidence(self) -> float:
         """Probability times seconds that a candidate must gather: what is set, or what the speed asks."""
-        return EVIDENCE_S[self.speed] if self.evidence_s is None else self.evidence_s
+        return SPEEDS[self.speed][0] if self.evidence_s is None else self.evidence_s
+
+    @property
+    def sure(self) -> float:
+        """Probability at which a candidate needs no more evidence: what is set, or what the speed asks."""
+        return SPEEDS[self.speed][1] if self.sure_probability is None else self.sure_probability
 
 
 class Midi(Section, frozen=True, kw_only=True):

@@ -118,6 +118,28 @@ def test_evidence_is_gathered():
     assert unsure[0].at == 4 * HOP
 
 
+def test_a_sure_note_of_a_melody_is_named_at_once():
+    """The first one is not: without music, nothing is sure. While another sounds, half the doubt is allowed."""
+    settings = {"evidence_s": 0.02, "sure_probability": 0.8}
+    first, _, second, *_ = play([(10, {1: 0.85}), (10,), (10, {4: 0.85})], **settings)
+    assert (first.at, second.at) == (5 * HOP, 21 * HOP)
+    late = play([(10, {1: 0.85}), (300,), (10, {4: 0.85})], **settings)
+    assert late[2].at == 315 * HOP
+    unsure, sure = (play([(10, {1: 0.85}), (10, {4: rival})], **settings)[2].at for rival in (0.85, 0.95))
+    assert (unsure, sure) == (15 * HOP, 11 * HOP)
+
+
+def test_a_drift_to_the_next_semitone_is_no_note_for_a_while():
+    settings = {"evidence_s": 0.01, "slide": 5.0}
+    drift = play([(40, {1: 0.9}), (8, {2: 0.9}), (40, {1: 0.9})], **settings)
+    assert pitches(drift) == [("NoteOn", 61), ("NoteOff", 61)]
+    settled = play([(40, {1: 0.9}), (40, {2: 0.9})], **settings)
+    assert pitches(settled) == [("NoteOn", 61), ("NoteOff", 61), ("NoteOn", 62), ("NoteOff", 62)]
+    struck = play([(40, {1: 0.9}), (1, {2: 0.9}, {2: 0.2}), (40, {2: 0.9})], **settings)
+    assert struck[2].at < settled[2].at
+    assert pitches(play([(40, {1: 0.9}), (8, {3: 0.9}), (40, {1: 0.9})], **settings))[2] == ("NoteOn", 63)
+
+
 def test_hysteresis_holds_a_weak_note():
     events = play([(20, {1: 0.9}), (40, {1: 0.25}), (20, {1: 0.9})])
     assert pitches(events) == [("NoteOn", 61), ("NoteOff", 61)]
@@ -162,7 +184,7 @@ def test_note_off_bound():
 
 
 def test_minimum_duration():
-    events = play([(4, {1: 0.9}), (20,)], minimum_s=0.1, release_s=0.01)
+    events = play([(5, {1: 0.9}), (20,)], minimum_s=0.1, release_s=0.01)
     assert events[1].at - events[0].at == 100
 
 

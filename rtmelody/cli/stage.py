@@ -172,9 +172,9 @@ class Controls:
         self._engine.threshold(self.threshold)
 
     def _next_speed(self) -> None:
-        from rtmelody.config import EVIDENCE_S
+        from rtmelody.config import SPEEDS
 
-        speeds = [*EVIDENCE_S]
+        speeds = [*SPEEDS]
         self.speed = speeds[(speeds.index(self.speed) + 1) % len(speeds)]
         self._engine.speed(self.speed)
 

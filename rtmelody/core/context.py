@@ -13,7 +13,6 @@ from rtmelody.events import Posterior
 
 RARE = 1e-3  # added to every interval's share: nothing is impossible
 MOST = 1.5  # natural logarithm of the largest factor, up or down
-FORGOTTEN_S = 1.0  # after a longer note or rest anything may follow
 
 
 class Context:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rtmelody.config import Config
 from rtmelody.core import attack
-from rtmelody.core.context import FORGOTTEN_S, Context
+from rtmelody.core.context import Context
 from rtmelody.core.framing import RECENT_S, Framing
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.provisional import Herald
@@ -17,9 +17,11 @@ from rtmelody.core.tracker import Tracker
 from rtmelody.core.tuning import Tuner, TuningFollower
 from rtmelody.errors import ModelError
 from rtmelody.events import Event, NoteOn, Posterior, Provisional
+from rtmelody.timebase import hops
 
 SUREST = 1e-4  # from certainty; nothing is surer
 REMEMBERED = 1_000  # news of provisional notes that nobody has asked for
+SETTLED_S = 0.08
 LOOK_BACK_S = RECENT_S / 2  # for an attack: however the stream is cut, that much is there
 
 
@@ -44,6 +46,7 @@ class Recognizer:
         self._context = self._melodic(config.tracker.melodic)
         self._tuner = Tuner(self.framing)
         self._follower = TuningFollower() if config.tuning.follow else None
+        self._settled = hops(SETTLED_S, self.framing.hop / sample_rate) * self.framing.hop  # samples after a note is named
         # Samples at a time: those around an attack must still be there, and a new tuning counts from the next hop on.
         self._piece = self.framing.hop if self._follower else round(LOOK_BACK_S * sample_rate)
         self.at = 0  # sample index up to which the stream is recognized
@@ -74,6 +77,7 @@ class Recognizer:
             decided = self.tracker.advance(self._in_context(self.posterior))
             self._news += self._herald.advance(self.at, self.tracker.pending, decided)
             events += [self._completed(event) for event in decided]
+            self._follow()
         return events
 
     def provisional(self) -> list[Provisional]:
@@ -109,7 +113,7 @@ class Recognizer:
         return Context(manifest.intervals, manifest.pitches, weight) if weight else None
 
     def _in_context(self, posterior: Posterior) -> Posterior:
-        last = self.tracker.context(FORGOTTEN_S) if self._context else None
+        last = self.tracker.recent
         return posterior if self._context is None or last is None else self._context.weigh(posterior, last)
 
     def _completed(self, event: Event) -> Event:
@@ -119,9 +123,13 @@ class Recognizer:
         confidence = calibrated(event.confidence, *self.network.manifest.confidence)
         completed = replace(event, onset=self._attack(event), cents=self.cents() or 0.0, confidence=confidence)
         self._named_at = event.at
-        if self._follower and (a4_hz := self._follower.hear(completed.cents, self.framing.a4_hz)):
-            self.framing.retune(a4_hz)
         return completed
+
+    def _follow(self) -> None:
+        """Let the tuning hear the note that sounds, once it has settled: attacks are often sharp."""
+        deviation = self.cents() if self._follower and self.at - self._named_at == self._settled else None
+        if self._follower and deviation is not None and (a4_hz := self._follower.hear(deviation, self.framing.a4_hz)):
+            self.framing.retune(a4_hz)
 
     def _attack(self, event: NoteOn) -> int:
         """Sample index at which the sound grew, after the last note was named; the tracker's estimate where it did not."""

@@ -12,6 +12,9 @@ from rtmelody.config import Tracker as Thresholds
 from rtmelody.events import Event, NoteOff, NoteOn, Posterior
 from rtmelody.timebase import hops
 
+FAINT = 0.25  # of what strikes a sounding note again: less, and nothing was struck
+AFTER_STRIKE_S = 0.05  # for which a strike explains a new pitch
+
 
 class State(Enum):
     """What the machine believes is going on."""
@@ -90,6 +93,8 @@ class Tracker:
         self._minimum = hops(thresholds.minimum_s, hop_s)
         self._refractory = hops(thresholds.refractory_s, hop_s)
         self._strike = hops(thresholds.strike_s, hop_s)
+        self._melody = hops(thresholds.melody_s, hop_s)
+        self._after_strike = hops(AFTER_STRIKE_S, hop_s)
         self._before = (self._strike - 1) * hop  # samples from the first sign of a new attack to its certainty
         self._lag = round(thresholds.lag_s * sample_rate)
         self.state = State.SILENT
@@ -98,6 +103,7 @@ class Tracker:
         self._last: int | None = None  # class of that NoteOn
         self._unheard = 0  # hops since the sounding note was last heard
         self._armed = False  # the onset output has rested since the last NoteOn, so that a new peak is a new attack
+        self._calm = 0  # hops since anything was struck, perhaps
         self._peak = 0  # hops in a row for which it has been high: in one alone it may mean the next note
         self._candidate: int | None = None
         self._evidence = 0.0  # probability · seconds that the candidate has gathered
@@ -108,9 +114,10 @@ class Tracker:
         """Pitch that sounds now."""
         return None if self._note is None else self._lowest + self._note
 
-    def context(self, within_s: float) -> int | None:
-        """Class of the note that began last, if that is not longer ago."""
-        return self._last if self._age * self._hop_s < within_s else None
+    @property
+    def recent(self) -> int | None:
+        """Class of the note that began last, if the melody goes on."""
+        return self._last if self._age <= self._melody else None
 
     @property
     def pending(self) -> int | None:
@@ -138,6 +145,8 @@ class Tracker:
     def _observe(self, posterior: Posterior) -> None:
         """Count the hops since the last attack and since the note was last heard."""
         self._age += 1
+        strongest = posterior.onset.max()
+        self._calm = 0 if strongest >= self.thresholds.strike * FAINT else self._calm + 1
         if self._note is None:
             return
         heard = posterior.classes.item(self._note) >= self.thresholds.off_probability
@@ -145,7 +154,7 @@ class Tracker:
         onset = posterior.onset.item(self._note)
         self._armed = self._armed or onset < self.thresholds.strike / 2
         # The strike of one pitch shows in others too.
-        struck = onset >= self.thresholds.strike and onset >= posterior.onset.max()
+        struck = onset >= self.thresholds.strike and onset >= strongest
         self._peak = self._peak + 1 if struck else 0
 
     def _signal(self, posterior: Posterior, best: int) -> Signal:
@@ -154,9 +163,9 @@ class Tracker:
         if best == self._note and probable and self._struck_again():
             return Signal.STRUCK
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
-        if rival and settled and self._evidence_for(posterior, best) >= self.thresholds.evidence:
+        if rival and settled and self._suffices(posterior, best):
             return Signal.CONFIRMED
-        if self._note is not None and settled and self._unheard >= self._release:
+        if self._note is not None and settled and self._unheard >= self._release and not (rival and self._slides(best)):
             return Signal.FADED
         if rival:
             return Signal.RIVAL
@@ -169,6 +178,19 @@ class Tracker:
     def _struck_again(self) -> bool:
         """Whether the sounding note was attacked anew."""
         return self._armed and self._peak >= self._strike and self._age >= self._refractory
+
+    def _suffices(self, posterior: Posterior, rival: int) -> bool:
+        """Whether the rival is to be named: for what it has gathered, or at once, if a melody goes on and it is sure enough."""
+        gathered, needed = self._evidence_for(posterior, rival), self.thresholds.evidence
+        if self._slides(rival):
+            return gathered >= self.thresholds.slide * needed
+        # Where a note sounds, half the doubt is allowed: the first sign of the next one may be of a wrong pitch.
+        sure = self.thresholds.sure if self._note is None else (1.0 + self.thresholds.sure) / 2
+        return gathered >= needed or (self.recent is not None and posterior.classes.item(rival) >= sure)
+
+    def _slides(self, rival: int) -> bool:
+        """Whether the rival is next to the sounding note and nothing was struck: a vibrato, or a voice that drifts."""
+        return self._note is not None and abs(rival - self._note) == 1 and self._calm >= self._after_strike
 
     def _evidence_for(self, posterior: Posterior, rival: int) -> float:
         """What the rival has gathered, this hop included; a new rival starts from nothing."""

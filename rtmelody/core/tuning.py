@@ -19,6 +19,7 @@ PARTIALS = (1, 2, 3, 4)  # higher ones are inharmonic: on a piano's fourth parti
 REACH = 0.75  # semitones from a partial to the bins that may hear it
 WIDEST_CENTS = 60.0  # further away another note captured the bin
 DECISION_S = 0.020  # a note is named about this long after its onset
+TINY = 1e-12
 NOTES = 8  # before anything is said of a player's tuning
 IN_TUNE_CENTS = 2.0
 
@@ -51,14 +52,19 @@ class Tuner:
         near = np.flatnonzero(np.abs(self._pitches - pitch) <= REACH)
         if len(near) == 0:
             return 0.0, 0.0
-        loudest = near[np.abs(rotation[near]).argmax()]
+        # A bin that has not settled leans towards its own frequency: the two loudest, on either side, lean apart.
+        loudest = near[np.argsort(np.abs(rotation[near]))[-2:]]
+        level = np.abs(rotation[loudest]) + TINY
         nominal = self._framing.frequencies[loudest]
-        turns = float(np.angle(rotation[loudest])) / (2 * math.pi) - nominal * self._hop_s
-        frequency = max(1.0, nominal + (turns - round(turns)) / self._hop_s)
-        deviation = 1200.0 * math.log2(frequency / nominal) + 100.0 * (self._pitches[loudest] - pitch)
+        turns = np.angle(rotation[loudest]) / (2 * math.pi)
+        turns += np.round(nominal[-1] * self._hop_s - turns)  # whole turns: what is nearest to the loudest bin's own
+        turns += np.round(turns[-1] - turns)
+        frequency = np.maximum(1.0, turns / self._hop_s)
+        deviations = 1200.0 * np.log2(frequency / nominal) + 100.0 * (self._pitches[loudest] - pitch)
+        deviation = float(np.average(deviations, weights=level))
         if abs(deviation) > WIDEST_CENTS:
             return 0.0, 0.0
-        return deviation, float(np.abs(rotation[loudest])) * self._trust[loudest]
+        return deviation, float(level[-1]) * self._trust[loudest[-1]]
 
 
 class TuningFollower:

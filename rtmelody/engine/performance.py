@@ -318,7 +318,7 @@ class Performance:
         self._change(on_probability=probability)
 
     def _speed(self, speed: Speed) -> None:
-        self._change(speed=speed, evidence_s=None)
+        self._change(speed=speed, evidence_s=None, sure_probability=None)
 
     def _record(self, folder: Path | None) -> None:
         """From now on, or no more."""

@@ -33,9 +33,10 @@ CLIP_S = 6.0
 SEED, CALIBRATION_SEED = 1_000_003, 1_000_019  # far from the seeds of the shards
 REACH = 24  # semitones, of the intervals that are counted
 GRID = {
-    "on_probability": (0.4, 0.5, 0.6, 0.7, 0.8),
-    "evidence_s": (0.006, 0.010, 0.016, 0.022),
-    "strike": (0.15, 0.2, 0.25, 0.35),
+    "on_probability": (0.4, 0.5, 0.6),
+    "evidence_s": (0.012, 0.016, 0.022),
+    "sure_probability": (0.75, 0.9, 1.0),
+    "strike": (0.15, 0.2, 0.25),
 }
 
 Stream = tuple[evaluate.Case, list[Posterior]]

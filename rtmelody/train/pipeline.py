@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
-from rtmelody.config import EVIDENCE_S, Config
+from rtmelody.config import SPEEDS, Config
 from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network
 from rtmelody.errors import TrainingError
@@ -131,8 +131,8 @@ class Pipeline:
         """The tables of the configured speed; and a picture of all."""
         network, total = Network(self.output), 3 * melodies * len(evaluate.INSTRUMENTS)
         scores = {}
-        for speed in EVIDENCE_S:
-            tracker = structs.replace(config.tracker, speed=speed, evidence_s=None)
+        for speed in SPEEDS:
+            tracker = structs.replace(config.tracker, speed=speed, evidence_s=None, sure_probability=None)
             found = evaluate.held_out(held_out, network, structs.replace(config, tracker=tracker), melodies)
             scores[str(speed)] = list(self.progress(found, f"Evaluating, {speed}", total))
         draw(self.output / "curves.png", losses, scores)

@@ -92,6 +92,7 @@ class ToldProvisional(msgspec.Struct, frozen=True, tag_field="event", tag="provi
 
 
 Told = ToldOn | ToldOff
+ToldAll = Told | ToldProvisional
 
 
 def told_provisional(news: Provisional, sample_rate: float, since_s: float = 0.0) -> ToldProvisional:

@@ -10,9 +10,9 @@ from test_tracker import HOP, LOWEST, PITCHES, RATE, hops_of_anything, posterior
 from rtmelody import NoteOn, Recognizer
 from rtmelody.config import Config
 from rtmelody.config import Tracker as Thresholds
+from rtmelody.core.confidence import calibrated
 from rtmelody.core.context import Context, shares
 from rtmelody.core.provisional import Herald
-from rtmelody.core.recognizer import calibrated
 from rtmelody.core.tracker import Tracker
 from rtmelody.errors import ModelError
 

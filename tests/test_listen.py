@@ -24,7 +24,7 @@ from stage import Stage, dumped, port_of, received
 from rtmelody import NoteOff, NoteOn, Recognizer
 from rtmelody.config import Midi
 from rtmelody.errors import MidiError
-from rtmelody.events import Told, ToldOn, ToldProvisional, told
+from rtmelody.events import ToldAll, ToldOn, ToldProvisional, told
 from rtmelody.io.midi import MidiPort, midi_ports
 from rtmelody.io.sender import Sender
 
@@ -160,7 +160,8 @@ def test_samples_from_a_pipe_are_heard_to_the_last_one(demo, network):
     listened = subprocess.run(command, input=samples.tobytes(), stdout=pipe, stderr=pipe, check=True)
     recognizer = Recognizer(rate, None, network)
     expected = [told(event, rate) for event in recognizer.push(samples) + recognizer.flush()]
-    heard = [msgspec.json.decode(line, type=Told | ToldProvisional) for line in listened.stdout.splitlines()]
+    heard = [msgspec.json.decode(line, type=ToldAll) for line in listened.stdout.splitlines()]
+    assert [event.at for event in heard] == sorted(event.at for event in heard)
     assert [event for event in heard if not isinstance(event, ToldProvisional)] == expected
     confirmed = [(event.at, event.midi) for event in heard if isinstance(event, ToldProvisional) and event.fate == "confirmed"]
     assert confirmed == [(event.at, event.midi) for event in expected if isinstance(event, ToldOn)]

@@ -179,8 +179,12 @@ def test_note_off_bound():
     """A note that is heard no more ends within the release time, even if rivals flicker."""
     quiet = play([(20, {1: 0.9}), (40,)], release_s=0.04)
     assert quiet[1] == NoteOff(20 * HOP + 40, 61)
-    flicker = play([(20, {1: 0.9}), *[(1, {2: 0.5}), (1, {3: 0.5})] * 20], release_s=0.04)
+    flicker = play([(20, {1: 0.9}), *[(1, {3: 0.5}), (1, {4: 0.5})] * 20], release_s=0.04)
     assert flicker[1] == NoteOff(20 * HOP + 40, 61)
+    for drift in ([(1, {2: 0.5}), (1, {0: 0.5})], [(1, {2: 0.5}), (1, {3: 0.5})], [(2, {2: 0.5})]):  # a semitone: twice that
+        off = play([(20, {1: 0.9}), *drift * 40], release_s=0.04)[1]
+        assert off.pitch == 61
+        assert off.at <= 20 * HOP + 80
 
 
 def test_minimum_duration():

@@ -16,7 +16,7 @@ from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network
 from rtmelody.errors import TrainingError
 from rtmelody.train import evaluate
-from rtmelody.train.augment import make_rooms
+from rtmelody.train.augment import CODECS, make_rooms, through_codec
 from rtmelody.train.dataset import example
 from rtmelody.train.melodies import Planned, compose
 from rtmelody.train.render import Manner, play
@@ -94,6 +94,16 @@ def test_a_recording_without_its_notes_is_refused(tmp_path):
     (tmp_path / "tune.notes").write_text("C4 D4")
     with pytest.raises(TrainingError, match="MIDI numbers"):
         load_weak(tmp_path / "tune.wav")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_codecs_keep_the_time(codec):
+    """Labels would lie otherwise."""
+    click = np.zeros(RATE, np.float32)
+    click[RATE // 2 : RATE // 2 + 64] = 0.5
+    heard = through_codec(click, *codec)
+    assert len(heard) == len(click)
+    assert abs(int(np.abs(heard).argmax()) - RATE // 2) < RATE // 200
 
 
 def test_nothing_to_train_on(tmp_path):

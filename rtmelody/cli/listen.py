@@ -85,6 +85,8 @@ def listen(
     from rtmelody.config import load_config
     from rtmelody.engine.engine import Engine
 
+    if provisional and not as_json:
+        raise click.UsageError("--provisional is for programs: give --json too.")
     config = overridden(
         load_config(config_file),
         audio={
@@ -108,9 +110,9 @@ def listen(
         },
     )
     stopping = until_signal()
-    with Engine(config, midi=not no_midi, record=record) as engine, keyboard() as typed:
+    with Engine(config, midi=not no_midi, record=record, provisional=provisional) as engine, keyboard() as typed:
         controls = Controls(engine, config, stopping)
-        display = Terminal(controls) if sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet, provisional)
+        display = Terminal(controls) if sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet)
         with closing(display):
             while not (stopping.is_set() or engine.ended):
                 time.sleep(POLL_S)  # not `stopping.wait`: it holds a lock, for which a signal's handler might wait for ever

@@ -73,7 +73,7 @@ def monitor(
     )
     expected = read_score(score) if score else None
     token = None if host in (LOCALHOST, "localhost", "::1") else secrets.token_urlsafe(16)
-    with Engine(config, midi=not no_midi) as engine:
+    with Engine(config, midi=not no_midi, provisional=True) as engine:
         hub = Hub(engine, config, records, expected)
         _serve(application(hub, config, token), hub, host, port, token)
     hub.drain()  # the note that the end has ended

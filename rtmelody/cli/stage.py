@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rtmelody.config import Config
     from rtmelody.engine.board import Snapshot
     from rtmelody.engine.engine import Engine
-    from rtmelody.events import Told, ToldOn, ToldProvisional
+    from rtmelody.events import ToldAll, ToldOn
 
 REFRESH_S = 0.05
 METER, TUNER = 24, 41  # characters
@@ -35,16 +35,14 @@ HELP = "p panic   m mute   ↑ ↓ semitone   < > octave   [ ] threshold   s spe
 class Lines:
     """Events as JSON lines, or nothing, on standard output; faults on standard error."""
 
-    def __init__(self, as_json: bool, quiet: bool, provisional: bool = False) -> None:
-        self._as_json, self._quiet, self._provisional = as_json, quiet, provisional
+    def __init__(self, as_json: bool, quiet: bool) -> None:
+        self._as_json, self._quiet = as_json, quiet
 
-    def event(self, event: "Told | ToldProvisional") -> None:
+    def event(self, event: "ToldAll") -> None:
         """Print it for a program."""
         import msgspec
 
-        from rtmelody.events import ToldProvisional
-
-        if self._as_json and (self._provisional or not isinstance(event, ToldProvisional)):
+        if self._as_json:
             click.echo(msgspec.json.encode(event))
 
     def fault(self, line: str) -> None:
@@ -76,7 +74,7 @@ class Terminal(Lines):
         self._last: ToldOn | None = None
         self._latencies: deque[float] = deque(maxlen=RECENT)
 
-    def event(self, event: "Told | ToldProvisional") -> None:
+    def event(self, event: "ToldAll") -> None:
         """Remember the latest note."""
         from rtmelody.events import ToldOn
 

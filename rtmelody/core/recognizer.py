@@ -1,14 +1,15 @@
 """The recognizer: samples in, note events out. The same object serves a live stream and a file."""
 
+import math
 from collections import deque
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.config import Config
 from rtmelody.core import attack
+from rtmelody.core.confidence import calibrated
 from rtmelody.core.context import Context
 from rtmelody.core.framing import RECENT_S, Framing
 from rtmelody.core.network import Network, model_folder
@@ -19,7 +20,6 @@ from rtmelody.errors import ModelError
 from rtmelody.events import Event, NoteOn, Posterior, Provisional
 from rtmelody.timebase import hops
 
-SUREST = 1e-4  # from certainty; nothing is surer
 REMEMBERED = 1_000  # news of provisional notes that nobody has asked for
 SETTLED_S = 0.08
 LOOK_BACK_S = RECENT_S / 2  # for an attack: however the stream is cut, that much is there
@@ -80,10 +80,11 @@ class Recognizer:
             self._follow()
         return events
 
-    def provisional(self) -> list[Provisional]:
-        """News since the last call of notes that are not certain yet, or the latest of them."""
-        news = [*self._news]
-        self._news.clear()
+    def provisional(self, until: float = math.inf) -> list[Provisional]:
+        """News since the last call, up to a sample, of notes that are not certain yet: the latest REMEMBERED at most."""
+        news = []
+        while self._news and self._news[0].at <= until:
+            news.append(self._news.popleft())
         return news
 
     def flush(self) -> list[Event]:
@@ -108,7 +109,7 @@ class Recognizer:
     def _melodic(self, weight: float) -> Context | None:
         """Raises ModelError if a prior is asked for that the model does not have."""
         manifest = self.network.manifest
-        if weight and not manifest.intervals:
+        if weight and not 0 < len(manifest.intervals) < 2 * manifest.pitches:
             raise ModelError(f"The model {manifest.name} knows no melodies: leave tracker.melodic at 0.")
         return Context(manifest.intervals, manifest.pitches, weight) if weight else None
 
@@ -127,8 +128,10 @@ class Recognizer:
 
     def _follow(self) -> None:
         """Let the tuning hear the note that sounds, once it has settled: attacks are often sharp."""
-        deviation = self.cents() if self._follower and self.at - self._named_at == self._settled else None
-        if self._follower and deviation is not None and (a4_hz := self._follower.hear(deviation, self.framing.a4_hz)):
+        if self._follower is None or self.at - self._named_at != self._settled:
+            return
+        deviation = self.cents()
+        if deviation is not None and (a4_hz := self._follower.hear(deviation, self.framing.a4_hz)):
             self.framing.retune(a4_hz)
 
     def _attack(self, event: NoteOn) -> int:
@@ -137,14 +140,3 @@ class Recognizer:
         samples = self.framing.recent(max(event.at - look_back, self._named_at, event.onset - before), event.at)
         place = attack.find(samples, self.sample_rate)
         return event.onset if place is None else event.at - len(samples) + place
-
-
-def calibrated(probability: float, slope: float, offset: float) -> float:
-    """A probability whose log-odds lie on a line (Platt, "Probabilistic outputs for support vector machines", 1999)."""
-    return float(1.0 / (1.0 + np.exp(-slope * log_odds(probability) - offset)))
-
-
-def log_odds(probability: Any) -> Any:
-    """Of a probability, or an array of them; finite."""
-    probability = np.clip(probability, SUREST, 1.0 - SUREST)
-    return np.log(probability / (1.0 - probability))

@@ -4,9 +4,11 @@ The table `TRANSITIONS` is the machine. Each hop is boiled down to one `Signal`;
 actions on the way. Everything that a decision depends on lives in `Tracker`. docs/tracker.md is a picture of the table.
 """
 
+from collections import deque
 from enum import Enum, auto
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtmelody.config import Tracker as Thresholds
 from rtmelody.events import Event, NoteOff, NoteOn, Posterior
@@ -32,7 +34,7 @@ class Signal(Enum):
     QUIET = auto()  # no pitch is probable enough
     HELD = auto()  # the sounding note is still heard
     RIVAL = auto()  # a pitch other than the sounding one is the most probable, and probable enough
-    CONFIRMED = auto()  # the same rival again, and its evidence suffices
+    CONFIRMED = auto()  # a rival whose evidence suffices, or that is sure enough
     STRUCK = auto()  # the sounding pitch was struck again
     FADED = auto()  # the sounding note has not been heard for the release time
 
@@ -94,7 +96,6 @@ class Tracker:
         self._refractory = hops(thresholds.refractory_s, hop_s)
         self._strike = hops(thresholds.strike_s, hop_s)
         self._melody = hops(thresholds.melody_s, hop_s)
-        self._after_strike = hops(AFTER_STRIKE_S, hop_s)
         self._before = (self._strike - 1) * hop  # samples from the first sign of a new attack to its certainty
         self._lag = round(thresholds.lag_s * sample_rate)
         self.state = State.SILENT
@@ -103,7 +104,7 @@ class Tracker:
         self._last: int | None = None  # class of that NoteOn
         self._unheard = 0  # hops since the sounding note was last heard
         self._armed = False  # the onset output has rested since the last NoteOn, so that a new peak is a new attack
-        self._calm = 0  # hops since anything was struck, perhaps
+        self._onsets: deque[NDArray[np.float32]] = deque(maxlen=hops(AFTER_STRIKE_S, hop_s))  # of the latest hops
         self._peak = 0  # hops in a row for which it has been high: in one alone it may mean the next note
         self._candidate: int | None = None
         self._evidence = 0.0  # probability · seconds that the candidate has gathered
@@ -140,13 +141,13 @@ class Tracker:
         events = self._note_off(at)
         self.state, self._last, self._candidate = State.SILENT, None, None
         self._evidence, self._age, self._unheard, self._armed, self._peak = 0.0, 0, 0, False, 0
+        self._onsets.clear()
         return events
 
     def _observe(self, posterior: Posterior) -> None:
         """Count the hops since the last attack and since the note was last heard."""
         self._age += 1
-        strongest = posterior.onset.max()
-        self._calm = 0 if strongest >= self.thresholds.strike * FAINT else self._calm + 1
+        self._onsets.append(posterior.onset)
         if self._note is None:
             return
         heard = posterior.classes.item(self._note) >= self.thresholds.off_probability
@@ -154,7 +155,7 @@ class Tracker:
         onset = posterior.onset.item(self._note)
         self._armed = self._armed or onset < self.thresholds.strike / 2
         # The strike of one pitch shows in others too.
-        struck = onset >= self.thresholds.strike and onset >= strongest
+        struck = onset >= self.thresholds.strike and onset >= posterior.onset.max()
         self._peak = self._peak + 1 if struck else 0
 
     def _signal(self, posterior: Posterior, best: int) -> Signal:
@@ -165,7 +166,8 @@ class Tracker:
         rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
         if rival and settled and self._suffices(posterior, best):
             return Signal.CONFIRMED
-        if self._note is not None and settled and self._unheard >= self._release and not (rival and self._slides(best)):
+        released = 2 * self._release if rival and self._slides(best) else self._release
+        if self._note is not None and settled and self._unheard >= released:
             return Signal.FADED
         if rival:
             return Signal.RIVAL
@@ -190,7 +192,9 @@ class Tracker:
 
     def _slides(self, rival: int) -> bool:
         """Whether the rival is next to the sounding note and nothing was struck: a vibrato, or a voice that drifts."""
-        return self._note is not None and abs(rival - self._note) == 1 and self._calm >= self._after_strike
+        if self._note is None or abs(rival - self._note) != 1:
+            return False
+        return all(onset.max() < self.thresholds.strike * FAINT for onset in self._onsets)
 
     def _evidence_for(self, posterior: Posterior, rival: int) -> float:
         """What the rival has gathered, this hop included; a new rival starts from nothing."""

@@ -52,7 +52,7 @@ class Tuner:
         near = np.flatnonzero(np.abs(self._pitches - pitch) <= REACH)
         if len(near) == 0:
             return 0.0, 0.0
-        # A bin that has not settled leans towards its own frequency: the two loudest, on either side, lean apart.
+        # A bin that has not settled leans towards its own frequency: the two loudest mostly lie on either side, and lean apart.
         loudest = near[np.argsort(np.abs(rotation[near]))[-2:]]
         level = np.abs(rotation[loudest]) + TINY
         nominal = self._framing.frequencies[loudest]

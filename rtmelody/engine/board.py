@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmelody.events import Told, ToldProvisional
+from rtmelody.events import ToldAll
 
 SLOT = 240  # bytes of content
 EVENTS = 1_024  # slots: a minute of the fastest playing
@@ -50,7 +50,7 @@ class Board:
         """Look at, or write into, what `shared_memory` gave."""
         places = np.frombuffer(memory, PLACE)
         self._state, self._events = places[:1], places[1:]
-        self._decode = msgspec.msgpack.Decoder(Told | ToldProvisional).decode
+        self._decode = msgspec.msgpack.Decoder(ToldAll).decode
 
     # The engine's side.
 
@@ -58,7 +58,7 @@ class Board:
         """Replace the state."""
         _write(self._state, 0, self._version(self._state, 0) + 2, msgspec.msgpack.encode(snapshot))
 
-    def post(self, number: int, event: Told | ToldProvisional) -> None:
+    def post(self, number: int, event: ToldAll) -> None:
         """Add the event that bears a number; they count from 0."""
         _write(self._events, number % EVENTS, 2 * (number + 1), msgspec.msgpack.encode(event))
 
@@ -74,7 +74,7 @@ class Board:
 
     def events(self, since: int) -> "News":
         """The events from a number on, and the number to ask for next time."""
-        found: list[Told | ToldProvisional] = []
+        found: list[ToldAll] = []
         missed = 0
         while True:
             version = self._version(self._events, since % EVENTS)
@@ -96,7 +96,7 @@ class Board:
 class News:
     """Events that a reader had not seen; `missed` more came too fast for it."""
 
-    events: list[Told | ToldProvisional]
+    events: list[ToldAll]
     next: int
     missed: int
 

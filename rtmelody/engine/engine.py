@@ -16,7 +16,7 @@ from rtmelody.config import Config, Speed
 from rtmelody.engine.board import Board, Snapshot, shared_memory
 from rtmelody.engine.performance import HUNG, OF_THE_GROUP, Plan, serve
 from rtmelody.errors import AudioDeviceError, RtmelodyError
-from rtmelody.events import Told, ToldOff, ToldOn, ToldProvisional
+from rtmelody.events import ToldAll, ToldOff, ToldOn, ToldProvisional
 
 STARTING_S = 60.0  # Python, Numba and the model are loaded meanwhile, perhaps compiled
 BEAT_S = 5.0  # an engine that has shown nothing for so long hangs
@@ -29,12 +29,12 @@ HOPELESS = 5  # processes in a row that died before they listened
 class Engine:
     """Listens, and plays what it hears, in a process of its own, from `with` to its end. Not thread-safe."""
 
-    def __init__(self, config: Config, midi: bool = True, record: Path | None = None) -> None:
-        """Be ready to start; `record` is a folder for the session's sound, events and notes.
+    def __init__(self, config: Config, midi: bool = True, record: Path | None = None, provisional: bool = False) -> None:
+        """Be ready to start; `record` is a folder for the session's sound, events and notes, `provisional` tells of more.
 
         Raises AudioDeviceError if standard input is wanted and cannot be had.
         """
-        self._config, self._plan = config, Plan(midi=midi, record=record, began=time.monotonic())
+        self._config, self._plan = config, Plan(midi=midi, record=record, provisional=provisional, began=time.monotonic())
         self._failed = 0  # processes in a row
         self._next = 0  # event to be read
         self._missed = 0  # events that came faster than they were read, and were not told of yet
@@ -42,7 +42,8 @@ class Engine:
         self._looked_at = self._lenient_until = 0.0
         self._wanted: dict[str, Any] = {}  # the last value of each setting, for the next process
         self._sounding: ToldOn | None = None  # as far as `events` has told
-        self._left: list[Told | ToldProvisional] = []  # by a process that died
+        self._announced: ToldProvisional | None = None  # likewise
+        self._left: list[ToldAll] = []  # by a process that died
         self._stdin = _standard_input() if config.audio.device == STDIN else None
         self.ended = False  # standard input has, and all of it was heard
 
@@ -79,13 +80,15 @@ class Engine:
             self._replace()
         return lines
 
-    def events(self) -> list[Told | ToldProvisional]:
+    def events(self) -> list[ToldAll]:
         """What was recognized since the last call."""
         news = self._board.events(self._next)
         self._next, self._missed = news.next, self._missed + news.missed
         found, self._left = [*self._left, *news.events], []
         for event in found:
-            if not isinstance(event, ToldProvisional):
+            if isinstance(event, ToldProvisional):
+                self._announced = event if event.fate == "announced" else None
+            else:
                 self._sounding = event if isinstance(event, ToldOn) else None
         return found
 
@@ -170,6 +173,10 @@ class Engine:
             raise AudioDeviceError("The engine dies whenever it is started: see what it wrote, and report it.")
         self._bury()
         self._left = self.events()
+        if self._announced:
+            self._left.append(
+                ToldProvisional(max(self._announced.at, self.snapshot.seconds), self._announced.midi, "retracted")
+            )
         if self._sounding:  # the note that its death has ended
             self._left.append(ToldOff(max(self._sounding.at, self.snapshot.seconds), self._sounding.midi))
         self._start(self.snapshot)

@@ -1,6 +1,7 @@
 """The engine's own process: opens the input, recognizes, sends, and opens the input anew whenever it is lost."""
 
 import gc
+import math
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
 from rtmelody.errors import AudioDeviceError, MidiError, OutputError, RtmelodyError
-from rtmelody.events import Event, NoteOn, Told, ToldProvisional, began, told, told_provisional
+from rtmelody.events import Event, NoteOn, ToldAll, began, told, told_provisional
 from rtmelody.io import audio
 from rtmelody.io.osc import OscPort
 from rtmelody.io.pcm import PcmInput
@@ -46,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     midi: bool = True
     record: Path | None = None  # folder for the session's recordings
+    provisional: bool = False  # tell of notes that are not certain yet
     began: float  # of `time.monotonic`: when the session did
 
 
@@ -198,6 +200,7 @@ class Performance:
 
         def emit(event: Event) -> None:
             self._send(event, clock)  # first: whoever plays must not wait for the rest
+            self._announce(recognizer, since_s, event.at)
             entry = told(event, rate, since_s)
             self._post(entry)
             if recorder := self._recorder:
@@ -205,8 +208,7 @@ class Performance:
             self._snapshot.notes += isinstance(event, NoteOn)
 
         def show(status: Status) -> None:
-            for news in recognizer.provisional():
-                self._post(told_provisional(news, rate, since_s))
+            self._announce(recognizer, since_s)
             seconds = since_s + status.seconds
             if seconds > self._snapshot.seconds and self._config.midi.bend:
                 self._follow(recognizer, seconds - self._snapshot.seconds, clock)
@@ -225,9 +227,17 @@ class Performance:
                 recorder.put(samples)
 
         # A pipe may pause, and may be quicker than the clock: nothing is wrong with it then.
-        run(source, recognizer, emit, show, self._stopping, clock, keep, watched=not self._stdin)
+        try:
+            run(source, recognizer, emit, show, self._stopping, clock, keep, watched=not self._stdin)
+        finally:
+            self._announce(recognizer, since_s)
 
-    def _post(self, event: Told | ToldProvisional) -> None:
+    def _announce(self, recognizer: Recognizer, since_s: float, until: float = math.inf) -> None:
+        """Tell of notes that were not certain, up to a sample, if anybody wants to know."""
+        for news in recognizer.provisional(until) if self._plan.provisional else ():
+            self._post(told_provisional(news, recognizer.sample_rate, since_s))
+
+    def _post(self, event: ToldAll) -> None:
         self._board.post(self._posted, event)
         self._posted += 1
 

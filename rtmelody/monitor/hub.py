@@ -12,7 +12,7 @@ from rtmelody.config import Config, Speed
 from rtmelody.core.score import Follower, ScoreNote
 from rtmelody.engine.engine import Engine
 from rtmelody.errors import RtmelodyError
-from rtmelody.events import Note, Told, ToldOn, ToldProvisional
+from rtmelody.events import Note, ToldAll, ToldOn, ToldProvisional
 
 POLL_S = 0.005
 SHOWN_S = 0.033  # so often the state is told, if nothing happens
@@ -135,7 +135,7 @@ class Hub:
         """The performance so far; the note that sounds ends with the decision for it, as yet."""
         return [*self._played, *([self._note(self._sounding, self._sounding.at)] if self._sounding else [])]
 
-    def _hear(self, event: Told | ToldProvisional) -> None:
+    def _hear(self, event: ToldAll) -> None:
         """An event for everybody, and for the score if it is certain."""
         message: dict[str, Any] = {"event": event}
         if isinstance(event, ToldProvisional):

@@ -18,7 +18,10 @@ Audio = NDArray[np.float32]
 
 LANGUAGES = ("en-gb", "en-us", "de", "fr", "es", "it", "pt", "nl", "sv", "pl")
 HELD_OUT_LANGUAGES = ("ru", "hu", "fi", "da", "cs", "el")  # for evaluation
-SYLLABLES = "ba de ki lo mu na pe ri so tu va we za cho shi fla gre tro ban ken lis mor"
+SYLLABLES = (
+    "ba", "de", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va",
+    "we", "za", "cho", "shi", "fla", "gre", "tro", "ban", "ken", "lis", "mor",
+)  # fmt: skip
 CODECS = (("OGG", "VORBIS", 1.0), ("OGG", "VORBIS", 0.8), ("MP3", "MPEG_LAYER_III", 0.95))  # and how hard they compress, 0 to 1
 AGC_S, AGC_HOP = 0.3, RATE // 100  # how fast an automatic gain follows
 
@@ -40,7 +43,7 @@ def augment(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble:
     if rng.random() < 0.06:
         audio = _with_automatic_gain(rng, audio)
     if rng.random() < 0.08:
-        audio = _through_codec(rng, audio)
+        audio = through_codec(audio, *CODECS[rng.integers(len(CODECS))])
     return audio.astype(np.float32)
 
 
@@ -109,13 +112,12 @@ def _with_automatic_gain(rng: np.random.Generator, audio: Audio) -> Audio:
     level = np.sqrt(np.mean(np.resize(audio, (-(-len(audio) // AGC_HOP), AGC_HOP)) ** 2, axis=1)) + 1e-6
     decay = np.exp(-AGC_HOP / (AGC_S * RATE))
     followed = lfilter([1 - decay], [1, -decay], level, zi=[decay * level[0]])[0]
-    gain = np.minimum(followed / followed.max(), 1.0) ** -rng.uniform(0.3, 0.9)
+    gain = (followed / followed.max()) ** -rng.uniform(0.3, 0.9)
     return audio * np.interp(np.arange(len(audio)), np.arange(len(gain)) * AGC_HOP, np.minimum(gain, 10 ** (24 / 20)))
 
 
-def _through_codec(rng: np.random.Generator, audio: Audio) -> Audio:
-    """Compressed with losses, and back; all of these keep the time."""
-    container, subtype, strength = CODECS[rng.integers(len(CODECS))]
+def through_codec(audio: Audio, container: str, subtype: str, strength: float) -> Audio:
+    """Compressed with losses, and back."""
     file = io.BytesIO()
     soundfile.write(file, np.clip(audio, -1.0, 1.0), RATE, format=container, subtype=subtype, compression_level=strength)
     file.seek(0)
@@ -181,7 +183,7 @@ def _write_whole(path: Path, audio: Audio) -> None:
 
 def _voice(rng: np.random.Generator, languages: tuple[str, ...]) -> Audio:
     """One synthetic speaker saying nonsense for some seconds."""
-    words = " ".join("".join(rng.choice(SYLLABLES.split(), rng.integers(1, 4))) for _ in range(25))
+    words = " ".join("".join(rng.choice(SYLLABLES, rng.integers(1, 4))) for _ in range(25))
     speaker = f"{rng.choice(languages)}+{rng.choice(('m1', 'm3', 'm7', 'f1', 'f2', 'f4'))}"
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         options = ["-v", speaker, "-s", str(rng.integers(120, 190)), "-p", str(rng.integers(20, 80))]

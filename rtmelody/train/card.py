@@ -38,7 +38,7 @@ its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of 
 
 - One note at a time; chords give one of their notes, or flicker.
 - Sustained noises with a pitch (hum, whistles, speech) are notes to it.
-- Confidence is calibrated on clips of the training sources; among voices it is still too sure (the curve).
+- Confidence is calibrated on clips of the training sources; elsewhere it may be too sure or too modest (the curve).
 - Repeated notes without a gap on wind and bowed instruments are often heard as one.
 - Nothing below MIDI {lowest} or above {highest}.
 

@@ -10,19 +10,22 @@ from matplotlib.figure import Figure
 from rtmelody.train.evaluate import Score, tables
 
 BINS = 10
+FEWEST = 5  # notes in a bin that is drawn
 SMOOTHED = 9  # visits
 
 Scored = list[tuple[str, str, Score]]  # condition, instrument, score
 
 
-def draw(path: Path, losses: list[float], scores: dict[str, Scored]) -> None:
-    """Write a PNG, of what a training and an evaluation at each speed gave."""
-    figure = Figure(figsize=(13, 3.8), layout="constrained")
+def draw(path: Path, losses: list[float], scores: dict[str, Scored], speed: str) -> None:
+    """Write a PNG, of what a training and an evaluation at each speed gave; `speed` is the one that is trusted or not."""
+    panels = 3 if losses else 2
+    figure = Figure(figsize=(4.4 * panels, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
-    training, trading, trusting = figure.subplots(1, 3)
-    _draw_losses(training, losses)
+    *training, trading, trusting = figure.subplots(1, panels)
+    for axes in training:
+        _draw_losses(axes, losses)
     _draw_speeds(trading, scores)
-    _draw_reliability(trusting, [told for scored in scores.values() for *_, score in scored for told in score.told])
+    _draw_reliability(trusting, scores[speed])
     figure.savefig(path, dpi=90)
 
 
@@ -48,14 +51,15 @@ def _draw_speeds(axes: Any, scores: dict[str, Scored]) -> None:
     axes.legend(loc="lower right", fontsize=8)
 
 
-def _draw_reliability(axes: Any, told: list[tuple[float, bool]]) -> None:
-    """How often notes of a confidence are right (Guo et al. 2017), with the number of notes."""
-    confidence, right = np.array(told).reshape(-1, 2).T
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    filled = [one for one in range(BINS) if np.any(place == one)]
-    means = [(confidence[place == one].mean(), right[place == one].mean()) for one in filled]
+def _draw_reliability(axes: Any, scored: Scored) -> None:
+    """How often notes of a confidence are right (Guo et al. 2017), a line a condition."""
     axes.plot((0, 1), (0, 1), color="grey", lw=0.8, ls=":")
-    axes.plot(*np.array(means).reshape(-1, 2).T, marker="o", color="tab:orange")
-    for one, mean in zip(filled, means, strict=True):
-        axes.annotate(int(np.sum(place == one)), mean, textcoords="offset points", xytext=(6, -10), fontsize=8)
+    for condition in dict.fromkeys(condition for condition, *_ in scored):
+        told = [one for name, _, score in scored if name == condition for one in score.told]
+        confidence, right = np.array(told).reshape(-1, 2).T
+        place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        filled = [one for one in range(BINS) if np.sum(place == one) >= FEWEST]
+        means = [(confidence[place == one].mean(), right[place == one].mean()) for one in filled]
+        axes.plot(*np.array(means).reshape(-1, 2).T, marker="o", label=condition)
     axes.set(title="confidence", xlabel="confidence of a note", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="lower right", fontsize=8)

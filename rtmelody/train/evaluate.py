@@ -115,13 +115,14 @@ def score(case: Case, found: list[Note], tolerance_s: float = 0.1) -> Score:
     emitted = sorted(found, key=lambda note: note.emitted_at)
     onsets, pitches = case.truth[:, 0], case.truth[:, 2]
     matches = _matches(case, emitted, tolerance_s)
+    right = {place for _, place in matches}
     return Score(
         right=len(matches),
         emitted=len(emitted),
         true=len(case.truth),
         exact=[note.midi for note in emitted] == [round(pitch) for pitch in pitches],
         latencies=tuple(float(emitted[e].emitted_at - onsets[t]) for t, e in matches),
-        told=tuple((note.confidence, place in {e for _, e in matches}) for place, note in enumerate(emitted)),
+        told=tuple((note.confidence, place in right) for place, note in enumerate(emitted)),
     )
 
 

@@ -42,7 +42,7 @@ def fit(
     teacher = Teacher(model, sources, front_end, shape, WEAK_RATE) if sources and sources.weak else None
     kept = [*model.variables, *model.optimizer.variables, *(teacher.variables if teacher else ())]
     order = _order(len(shards), visits, seed)
-    plan = np.array([len(shards), visits, seed])
+    plan = np.array([len(shards), visits, seed, len(kept)])
     losses = _restore(kept, checkpoint, plan)
     for _ in losses:
         yield model, losses
@@ -118,7 +118,7 @@ def _restore(variables: list[keras.Variable], checkpoint: Path, plan: np.ndarray
     with np.load(checkpoint) as saved:
         if not np.array_equal(saved["plan"], plan):
             raise TrainingError(
-                f"{checkpoint} belongs to a training of other length or seed: delete it, or choose another --work."
+                f"{checkpoint} belongs to a training of other length, seed or sources: delete it, or choose another --work."
             )
         for number, variable in enumerate(variables):
             variable.assign(saved[f"arr_{number}"])

@@ -110,7 +110,7 @@ def _ornamented(rng: np.random.Generator, steps: list[tuple[int, float]], beat: 
     for pitch, beats in steps:
         grace = rng.uniform(0.06, 0.1) / beat
         if beats > 3 * grace and rng.random() < share:
-            yield int(np.clip(pitch + rng.choice((-2, -1, 1, 2)), min(pitches), max(pitches))), grace
+            yield _fold(pitch + int(rng.choice((-2, -1, 1, 2))), min(pitches), max(pitches)), grace
             beats -= grace  # noqa: PLW2901
         yield pitch, beats
 

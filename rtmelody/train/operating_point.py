@@ -3,8 +3,8 @@
     python -m rtmelody.train.operating_point MODEL SOURCES... [--clips 150]
 
 The shipped thresholds have the highest precision of those within 0.002 of the best F1. Every setting of the grid is scored by
-live F1: right pitch, emitted within 100 ms of the audible onset. On such clips the model's
-confidence is calibrated as well.
+live F1: right pitch, emitted within 100 ms of the audible onset. On such clips `rtmelody train`
+calibrates the confidence of a model, too.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from msgspec import structs
 from scipy.optimize import minimize
 
 from rtmelody.config import Tracker as Thresholds
+from rtmelody.core.confidence import log_odds
 from rtmelody.core.context import shares
 from rtmelody.core.framing import Framing
 from rtmelody.core.network import Network, write_manifest
-from rtmelody.core.recognizer import log_odds
 from rtmelody.core.tracker import Tracker
 from rtmelody.events import Event, Posterior, notes
 from rtmelody.train import evaluate
@@ -51,11 +51,13 @@ def streams(sources: Sources, network: Network, clips: int, seed: int = SEED) ->
         kind = number % 5
         clip = silence(CLIP_S) if kind == 4 else melody_clip(rng, sources, *pitches, CLIP_S)
         case = evaluate.Case(str(number), "clip", clip.audio, RATE, _truth(clip))
-        if kind == 1 and sources.babble:
+        if not len(case.truth):
+            case = replace(case, audio=augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms))
+        elif kind == 1 and sources.babble:
             case = evaluate.with_noise(case, sources.babble[rng.integers(len(sources.babble))], 10.0)
         elif kind == 2:
             case = evaluate.with_noise(case, coloured_noise(rng, len(clip.audio), rng.uniform(0, 2)), 10.0)
-        elif kind >= 3:
+        elif kind == 3:
             case = replace(case, audio=augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms))
         found.append((case, _posteriors(case.audio, network)))
     return found
@@ -107,7 +109,8 @@ def platt(found: list[Stream], lowest_pitch: int) -> tuple[float, float]:
 def _truth(clip: Clip) -> np.ndarray:
     """Rows [notes, 3] of onset s, offset s, MIDI number, as they can be heard."""
     starts = np.flatnonzero((clip.pitch > 0) & (clip.struck == 0))
-    ends = np.append(starts[1:], len(clip.pitch))[: len(starts)]
+    rests = np.append(np.flatnonzero(clip.pitch == 0), len(clip.pitch))
+    ends = np.minimum(np.append(starts[1:], len(clip.pitch))[: len(starts)], rests[np.searchsorted(rests, starts)])
     return np.column_stack((starts * ENVELOPE_HOP / RATE, ends * ENVELOPE_HOP / RATE, clip.pitch[starts])).reshape(-1, 3)
 
 

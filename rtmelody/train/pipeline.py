@@ -132,10 +132,11 @@ class Pipeline:
         network, total = Network(self.output), 3 * melodies * len(evaluate.INSTRUMENTS)
         scores = {}
         for speed in SPEEDS:
-            tracker = structs.replace(config.tracker, speed=speed, evidence_s=None, sure_probability=None)
+            other = structs.replace(config.tracker, speed=speed, evidence_s=None, sure_probability=None)
+            tracker = config.tracker if speed == config.tracker.speed else other
             found = evaluate.held_out(held_out, network, structs.replace(config, tracker=tracker), melodies)
             scores[str(speed)] = list(self.progress(found, f"Evaluating, {speed}", total))
-        draw(self.output / "curves.png", losses, scores)
+        draw(self.output / "curves.png", losses, scores, config.tracker.speed)
         return evaluate.tables(scores[config.tracker.speed])
 
 

@@ -27,7 +27,7 @@ Audio = NDArray[np.float32]
 class Clip:
     """Audio [samples] at RATE and its labels, one a hop of 5 ms.
 
-    `pitch`: MIDI number of what sounds, 0 for silence; `struck`: hops since that note became audible; `weight`: 0…1, how sure
+    `pitch`: MIDI number of what sounds, 0 for silence; `struck`: hops since that note became audible; `weight`: 0…2, how sure
     the label is.
     """
 

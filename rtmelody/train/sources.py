@@ -25,6 +25,7 @@ from scipy.signal import resample_poly
 
 from rtmelody.errors import TrainingError
 from rtmelody.train.melodies import Tune, load_tunes
+from rtmelody.train.shape import Shape
 
 RATE = 32_000  # of all training audio; the network itself is independent of the sample rate
 ENVELOPE_HOP = RATE // 200
@@ -38,6 +39,8 @@ PROGRAMS = {
     60: (36, 77), 64: (56, 88), 65: (49, 81), 66: (42, 76), 67: (36, 69), 68: (58, 91), 70: (34, 72), 71: (50, 94),
     72: (74, 103), 73: (60, 98), 74: (60, 98), 75: (60, 96), 80: (36, 96), 81: (36, 96), 105: (48, 84), 110: (55, 96),
 }  # fmt: skip
+MOST_NOTES = 256  # of a recording without alignment
+LOWEST, HIGHEST = Shape().lowest_pitch, Shape().highest_pitch
 SLOT_S = 2.6  # length of one rendered note
 KEY_STEP = 2
 VELOCITIES = (100, 64, 84, 116)
@@ -165,11 +168,16 @@ def load_recording(path: Path) -> Recording:
 
 
 def load_weak(path: Path) -> WeakRecording:
-    """A performance with its notes, MIDI numbers between white space, in the .notes file of the same name."""
+    """A performance with its notes, MIDI numbers between white space, in the .notes file of the same name.
+
+    Raises TrainingError without them, or for more than CTC takes at a time.
+    """
     try:
         notes = [int(pitch) for pitch in path.with_suffix(".notes").read_text(encoding="utf-8").split()]
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path} needs a .notes file beside it with its MIDI numbers in their order.") from error
+    if not 0 < len(notes) <= MOST_NOTES or min(notes) < LOWEST or max(notes) > HIGHEST:
+        raise TrainingError(f"{path} needs 1 to {MOST_NOTES} notes from {LOWEST} to {HIGHEST}: cut it, or leave it out.")
     return WeakRecording(path.stem, read_audio(path), np.array(notes, np.int64))
 
 

@@ -12,16 +12,14 @@ from keras import ops
 from numpy.typing import NDArray
 
 from rtmelody.core.framing import Framing, FrontEnd
-from rtmelody.errors import TrainingError
 from rtmelody.train.augment import augment
 from rtmelody.train.network import PitchwiseLSTM
+from rtmelody.train.render import FARTHEST
 from rtmelody.train.shape import Shape
-from rtmelody.train.sources import RATE, Sources, WeakRecording
+from rtmelody.train.sources import MOST_NOTES, RATE, Sources, WeakRecording
 
 A_VISIT = 6  # recordings after every shard
 PADDED_TO_S = 20.0  # lengths are rounded up, since each new one costs a compilation
-MOST_NOTES = 256
-FARTHEST = 4  # semitones by which a recording is transposed
 
 
 class Teacher:
@@ -68,16 +66,9 @@ class SequenceView(keras.Model):
 def example(
     rng: np.random.Generator, recording: WeakRecording, sources: Sources, front_end: FrontEnd, shape: Shape
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """A recording as a microphone might have heard it, transposed: features [hops, features], and its notes as classes.
-
-    Raises TrainingError for more notes than the loss takes, or none that the network knows.
-    """
-    lowest, highest = recording.notes.min(initial=127), recording.notes.max(initial=0)
-    down, up = max(-FARTHEST, shape.lowest_pitch - lowest), min(FARTHEST, shape.highest_pitch - highest)
-    if down > up or not 0 < len(recording.notes) <= MOST_NOTES:
-        raise TrainingError(
-            f"{recording.name} needs 1 to {MOST_NOTES} notes from {shape.lowest_pitch} to {shape.highest_pitch}: cut it."
-        )
+    """A recording as a microphone might have heard it, transposed: features [hops, features], and its notes as classes."""
+    down = max(-FARTHEST, shape.lowest_pitch - recording.notes.min())
+    up = min(FARTHEST, shape.highest_pitch - recording.notes.max())
     transposed = int(rng.integers(down, up + 1))
     rate = 2.0 ** (transposed / 12.0)
     length = -(-len(recording.audio) / rate // round(PADDED_TO_S * RATE)) * round(PADDED_TO_S * RATE)

@@ -35,8 +35,9 @@ export class Roll {
 
   provisional(event) {
     const guess = this.guesses.at(-1);
+    const open = guess && !guess.fate; // after an announcement, only if its end was lost on the way
+    if (open) Object.assign(guess, { to: event.at, fate: event.fate === "announced" ? "retracted" : event.fate });
     if (event.fate === "announced") this.guesses.push({ midi: event.midi, from: event.at, to: null, fate: "" });
-    else if (guess && !guess.fate) Object.assign(guess, { to: event.at, fate: event.fate });
   }
 
   state(state, at) {
@@ -114,7 +115,7 @@ export class Roll {
 
   forget(before) {
     this.notes = this.notes.filter((note) => note.to === null || note.to > before);
-    this.guesses = this.guesses.filter((guess) => guess.to === null || guess.to > before);
+    this.guesses = this.guesses.filter((guess) => (guess.to ?? guess.from) > before);
     this.curve = this.curve.filter(([at]) => at > before);
   }
 }

@@ -14,11 +14,12 @@ from benchmarks.live.endurance import hour, ten_minutes
 from benchmarks.live.latency import fixed_latency, latency
 from benchmarks.live.load import load
 from benchmarks.live.page import page
+from benchmarks.live.provisional import provisional
 from benchmarks.live.tradeoff import tradeoff
 from benchmarks.live.viewers import viewers
 
 STAGES: dict[str, Callable[[], Any]] = {
-    stage.__name__: stage for stage in (latency, fixed_latency, tradeoff, ten_minutes, hour, load, page, viewers)
+    stage.__name__: stage for stage in (latency, fixed_latency, tradeoff, provisional, ten_minutes, hour, load, page, viewers)
 }
 
 

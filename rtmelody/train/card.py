@@ -27,7 +27,7 @@ back-dated.
 
 {tables}
 
-![Loss by visit; F1 against latency at each speed; how often notes of a confidence are right](curves.png)
+![F1 against latency at each speed; how often notes of a confidence are right; the loss, where it was kept](curves.png)
 
 ## Labels
 

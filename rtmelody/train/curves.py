@@ -48,7 +48,7 @@ def _draw_speeds(axes: Any, scores: dict[str, Scored]) -> None:
         for speed, *place in zip(found, latency, f1, strict=True):
             axes.annotate(speed, place, textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
     axes.set(title="speed", xlabel="median latency (ms)", ylabel="live F1 (100 ms)")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(fontsize=8)
 
 
 def _draw_reliability(axes: Any, scored: Scored) -> None:
@@ -62,4 +62,4 @@ def _draw_reliability(axes: Any, scored: Scored) -> None:
         means = [(confidence[place == one].mean(), right[place == one].mean()) for one in filled]
         axes.plot(*np.array(means).reshape(-1, 2).T, marker="o", label=condition)
     axes.set(title="confidence", xlabel="confidence of a note", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(fontsize=8)

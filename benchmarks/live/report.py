@@ -18,9 +18,9 @@ TRADEOFF = """## What a speed costs
 
 Eighty melodies on a soundfont that training never heard; F1 by emission within 100 ms of the true onset, precision in voices.
 """
-PROVISIONAL = """On the same melodies, clean, at the default speed: provisional notes are announced {announced_ms:.0f} ms after their
-onset and confirmed {confirmed_ms:.0f} ms after it (medians). Of what is announced {confirmed:.0%} is confirmed,
-{corrected:.0%} corrected, {retracted:.0%} retracted.
+PROVISIONAL = """On the same melodies, clean, at the default speed: provisional notes are announced {announced_ms:.0f} ms
+after their onset and confirmed {confirmed_ms:.0f} ms after it (medians). Of what is announced {confirmed:.0%} is
+confirmed, {corrected:.0%} corrected, {retracted:.0%} retracted.
 """
 TEN_MINUTES = """## Ten minutes, and an hour
 

@@ -11,10 +11,11 @@ from rtmelody import NoteOn, Recognizer
 from rtmelody.config import Config
 from rtmelody.config import Tracker as Thresholds
 from rtmelody.core.confidence import calibrated
-from rtmelody.core.context import Context, shares
+from rtmelody.core.context import Context
 from rtmelody.core.provisional import Herald
 from rtmelody.core.tracker import Tracker
 from rtmelody.errors import ModelError
+from rtmelody.train.melodies import Tune, interval_shares
 
 INTERVALS = (0.1, 0.4, 0.0, 0.4, 0.1)  # mostly a semitone up or down
 
@@ -65,7 +66,9 @@ def test_calibration_keeps_the_order(one, other, slope, offset):
 
 
 def test_steps_of_tunes_are_counted():
-    assert shares([[60, 61, 60, 62, 90], [50, 49]], 2) == [0.0, 0.5, 0.0, 0.25, 0.25]
+    tunes = [Tune(tuple((pitch, 1.0) for pitch in pitches)) for pitches in ((60, 61, 60, 62, 90), (50, 49))]
+    assert interval_shares(tunes, 2) == (0.0, 0.5, 0.0, 0.25, 0.25)
+    assert interval_shares([], 2) == ()
 
 
 def test_a_likely_step_gains_and_an_unlikely_one_loses():

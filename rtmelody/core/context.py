@@ -33,12 +33,3 @@ class Context:
         classes = posterior.classes.copy()
         classes[:-1] *= self._factor[self._pitches - 1 - last : 2 * self._pitches - 1 - last]
         return msgspec.structs.replace(posterior, classes=classes / classes.sum())
-
-
-def shares(tunes: Sequence[Sequence[int]], reach: int) -> list[float]:
-    """How often tunes, as MIDI numbers, move by -reach … reach semitones, as shares that sum to 1."""
-    counts = np.zeros(2 * reach + 1)
-    for tune in tunes:
-        steps = np.diff(tune)
-        np.add.at(counts, steps[np.abs(steps) <= reach] + reach, 1)
-    return [round(float(share), 5) for share in counts / max(1.0, counts.sum())]

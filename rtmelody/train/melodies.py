@@ -40,6 +40,15 @@ def load_tunes(path: Path) -> list[Tune]:
     return [Tune(tuple((int(midi), float(beats)) for midi, _, beats in tune["notes"])) for tune in collection["tunes"]]
 
 
+def interval_shares(tunes: list[Tune], reach: int) -> tuple[float, ...]:
+    """How often tunes move by -reach … reach semitones, as shares that sum to 1; none without tunes."""
+    counts = np.zeros(2 * reach + 1)
+    for tune in tunes:
+        steps = np.diff([pitch for pitch, _ in tune.notes])
+        np.add.at(counts, steps[np.abs(steps) <= reach] + reach, 1)
+    return tuple(round(float(share), 5) for share in counts / max(1.0, counts.sum())) if tunes else ()
+
+
 def compose(rng: np.random.Generator, seconds: float, lowest: int, highest: int, tunes: list[Tune]) -> list[Planned]:
     """A sequence that fills `seconds`, within [lowest, highest]."""
     kind = rng.choice(("walk", "folk", "tune" if tunes else "folk"), p=(0.5, 0.25, 0.25))

@@ -18,7 +18,6 @@ from scipy.optimize import minimize
 
 from rtmelody.config import Tracker as Thresholds
 from rtmelody.core.confidence import log_odds
-from rtmelody.core.context import shares
 from rtmelody.core.framing import Framing
 from rtmelody.core.network import Network, write_manifest
 from rtmelody.core.tracker import Tracker
@@ -26,6 +25,7 @@ from rtmelody.events import Event, Posterior, notes
 from rtmelody.train import evaluate
 from rtmelody.train.augment import augment, coloured_noise
 from rtmelody.train.dataset import melody_clip
+from rtmelody.train.melodies import interval_shares
 from rtmelody.train.render import Clip, silence
 from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 
@@ -90,7 +90,7 @@ def calibrate(folder: Path, sources: Sources, clips: int) -> None:
     manifest = structs.replace(
         network.manifest,
         confidence=platt(streams(sources, network, clips, CALIBRATION_SEED), network.manifest.lowest_pitch),
-        intervals=tuple(shares([[pitch for pitch, _ in tune.notes] for tune in sources.tunes], REACH)) if sources.tunes else (),
+        intervals=interval_shares(sources.tunes, REACH),
     )
     write_manifest(folder, manifest)
 

@@ -1,7 +1,7 @@
 """The configuration: its schema is the one place of defaults. config.yaml repeats it with comments; a test holds them equal."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import yaml
@@ -19,8 +19,16 @@ Pitch = Annotated[int, Meta(ge=0, le=127)]
 LOWEST_A4_HZ, HIGHEST_A4_HZ = 390.0, 466.0
 
 Speed = Literal["fast", "balanced", "careful"]
-# How much evidence a candidate needs (probability times seconds), and the probability at which it needs none.
-SPEEDS: dict[Speed, tuple[float, float]] = {"fast": (0.012, 0.6), "balanced": (0.016, 0.9), "careful": (0.028, 1.0)}
+
+
+class Caution(NamedTuple):
+    """How much evidence a candidate needs (probability times seconds), and the probability at which it needs none."""
+
+    evidence_s: float
+    sure_probability: float
+
+
+SPEEDS: dict[Speed, Caution] = {"fast": Caution(0.012, 0.6), "balanced": Caution(0.016, 0.9), "careful": Caution(0.028, 1.0)}
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TONICS = {
@@ -94,12 +102,12 @@ class Tracker(Section, frozen=True, kw_only=True):
     @property
     def evidence(self) -> float:
         """Probability times seconds that a candidate must gather: what is set, or what the speed asks."""
-        return SPEEDS[self.speed][0] if self.evidence_s is None else self.evidence_s
+        return SPEEDS[self.speed].evidence_s if self.evidence_s is None else self.evidence_s
 
     @property
     def sure(self) -> float:
         """Probability at which a candidate needs no more evidence: what is set, or what the speed asks."""
-        return SPEEDS[self.speed][1] if self.sure_probability is None else self.sure_probability
+        return SPEEDS[self.speed].sure_probability if self.sure_probability is None else self.sure_probability
 
 
 class Midi(Section, frozen=True, kw_only=True):

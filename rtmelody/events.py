@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import msgspec
 import numpy as np
@@ -95,14 +95,19 @@ Told = ToldOn | ToldOff
 ToldAll = Told | ToldProvisional
 
 
-def told_provisional(news: Provisional, sample_rate: float, since_s: float = 0.0) -> ToldProvisional:
-    """As `told`."""
-    return ToldProvisional(round(since_s + seconds(news.at, sample_rate), 4), news.pitch, news.fate)
+@overload
+def told(event: Event, sample_rate: float, since_s: float = 0.0) -> Told: ...
 
 
-def told(event: Event, sample_rate: float, since_s: float = 0.0) -> Told:
+@overload
+def told(event: Provisional, sample_rate: float, since_s: float = 0.0) -> ToldProvisional: ...
+
+
+def told(event: Event | Provisional, sample_rate: float, since_s: float = 0.0) -> ToldAll:
     """An event of a stream that began `since_s` seconds into the session, rounded to what the numbers are worth."""
     at = round(since_s + seconds(event.at, sample_rate), 4)
+    if isinstance(event, Provisional):
+        return ToldProvisional(at, event.pitch, event.fate)
     if isinstance(event, NoteOff):
         return ToldOff(at, event.pitch)
     onset = round(since_s + seconds(event.onset, sample_rate), 4)

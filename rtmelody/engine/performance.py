@@ -24,7 +24,7 @@ from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
 from rtmelody.errors import AudioDeviceError, MidiError, OutputError, RtmelodyError
-from rtmelody.events import Event, NoteOn, ToldAll, began, told, told_provisional
+from rtmelody.events import Event, NoteOn, ToldAll, began, told
 from rtmelody.io import audio
 from rtmelody.io.osc import OscPort
 from rtmelody.io.pcm import PcmInput
@@ -235,7 +235,7 @@ class Performance:
     def _announce(self, recognizer: Recognizer, since_s: float, until: float = math.inf) -> None:
         """Tell of notes that were not certain, up to a sample, if anybody wants to know."""
         for news in recognizer.provisional(until) if self._plan.provisional else ():
-            self._post(told_provisional(news, recognizer.sample_rate, since_s))
+            self._post(told(news, recognizer.sample_rate, since_s))
 
     def _post(self, event: ToldAll) -> None:
         self._board.post(self._posted, event)

@@ -15,6 +15,7 @@ EARLY_S = 0.05  # annotations of real recordings lag or lead by up to this
 LIVE_S = (0.03, 0.05, 0.1, 0.2)
 ONSET_S = (0.05, 0.1)
 REGISTERS = {"low": (0, 48), "middle": (48, 84), "high": (84, 128)}
+FROM_C4 = {"from C4": (60, 128)}  # where physics allows to be soon
 SECONDS_A_MINUTE = 60
 BINS = 10  # of confidence
 
@@ -137,16 +138,17 @@ def latencies(outcomes: list[Outcome]) -> np.ndarray:
 
 
 def _latency_figures(outcomes: list[Outcome]) -> dict[str, float]:
-    """Quantiles in ms, spread (p90 - p10), and the median by register."""
+    """Quantiles in ms, spread (p90 - p10), and median and p90 by register."""
     table = latencies(outcomes)
     if not len(table):
         return {}
     latency, pitch = 1000 * table[:, 0], table[:, 1]
     p10, p50, p90, p99 = np.percentile(latency, (10, 50, 90, 99))
     figures = {"latency_p50": p50, "latency_p90": p90, "latency_p99": p99, "latency_spread": p90 - p10}
-    for name, (lowest, highest) in REGISTERS.items():
+    for name, (lowest, highest) in (REGISTERS | FROM_C4).items():
         these = latency[(pitch >= lowest) & (pitch < highest)]
-        figures |= {f"latency_p50 {name}": np.median(these)} if len(these) else {}
+        for share in (50, 90) if len(these) else ():
+            figures[f"latency_p{share} {name}"] = np.percentile(these, share)
     return figures
 
 

@@ -23,6 +23,7 @@ NOTHING = np.zeros((0, 3))
 NOISE_S = 15.0
 FAST_S = (0.07, 0.15)
 NOISY = 2  # melodies an instrument under each noisy condition
+RECORDINGS_DB = (10, 0)  # of recordings above real noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,12 @@ class Extent:
     levels_db: tuple[int, ...]  # of the music above the noise
     alone_s: float  # of noise alone
     every: int  # which recordings: each, each third, …
-    rooms: bool  # melodies in rooms too
+    elsewhere: bool  # melodies in rooms too, recordings in rooms and in noise
 
 
-QUICK = Extent(melodies=1, noises=("white", "babble"), levels_db=(10,), alone_s=3.0, every=6, rooms=False)
+QUICK = Extent(melodies=1, noises=("white", "babble"), levels_db=(10,), alone_s=3.0, every=6, elsewhere=False)
 FULL = Extent(
-    melodies=10, noises=("white", "pink", "babble", "real"), levels_db=(20, 10, 5, 0), alone_s=15.0, every=1, rooms=True
+    melodies=10, noises=("white", "pink", "babble", "real"), levels_db=(20, 10, 5, 0), alone_s=15.0, every=1, elsewhere=True
 )
 
 
@@ -74,10 +75,10 @@ def trials(recordings: Path | None, extent: Extent) -> Iterator[Trial]:
                 for number, case in enumerate(noisy)
             )
     if recordings:
-        yield from _recorded(recordings, extent.every)
-    if recordings and extent.rooms:
-        for room in audio_files(recordings / "rir"):
-            yield from (Trial("melodies", f"room {_short(room)}", _in_room(case, room)) for case in noisy)
+        rooms = [(_short(path), read_audio(path)) for path in audio_files(recordings / "rir")] if extent.elsewhere else []
+        yield from _recorded(recordings, extent.every, noises["real"] if extent.elsewhere else [], [room for _, room in rooms])
+        for name, room in rooms:
+            yield from (Trial("melodies", f"room {name}", _in_room(case, room)) for case in noisy)
     for kind, sounds in (noises | {"silence": [np.zeros(RATE, np.float32)]}).items():
         yield from (
             Trial("noise alone", kind, _alone(f"{kind}-{number}", sound, extent.alone_s)) for number, sound in enumerate(sounds)
@@ -97,11 +98,16 @@ def _noises(recordings: Path | None) -> dict[str, list[np.ndarray]]:
     return {kind: [0.1 * sound / np.sqrt(np.mean(sound**2)) for sound in sounds] for kind, sounds in noises.items() if sounds}
 
 
-def _recorded(folder: Path, every: int) -> Iterator[Trial]:
-    """FLAC + TSV (onset_s, offset_s, midi_pitch, ok) under mono/ and stitched/."""
-    for path in sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")])[::every]:
+def _recorded(folder: Path, every: int, noises: list[np.ndarray], rooms: list[np.ndarray]) -> Iterator[Trial]:
+    """FLAC + TSV (onset_s, offset_s, midi_pitch, ok) under mono/ and stitched/: as they are, in a noise each, and in a room."""
+    for number, path in enumerate(sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")])[::every]):
         case, doubtful = _recording(path)
         yield Trial("recordings", CLEAN, case, doubtful)
+        for level in RECORDINGS_DB if noises else ():
+            noisy = evaluate.with_noise(case, noises[number % len(noises)], level)
+            yield Trial("recordings", f"real {level} dB", noisy, doubtful)
+        if rooms:
+            yield Trial("recordings", "room", _in_room(case, rooms[number % len(rooms)]), doubtful)
 
 
 def _recording(path: Path) -> tuple[evaluate.Case, np.ndarray]:
@@ -114,9 +120,8 @@ def _recording(path: Path) -> tuple[evaluate.Case, np.ndarray]:
     return evaluate.Case(path.stem, group, read_audio(path), RATE, notes[sure]), notes[~sure]
 
 
-def _in_room(case: evaluate.Case, room: Path) -> evaluate.Case:
+def _in_room(case: evaluate.Case, response: np.ndarray) -> evaluate.Case:
     """The case through a measured response, from its direct sound on, so that the truth keeps its times."""
-    response = read_audio(room)
     response = response[int(np.argmax(np.abs(response))) :]
     return replace(case, audio=in_room(case.audio, response / np.sqrt(np.sum(response**2))))
 

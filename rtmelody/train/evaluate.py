@@ -25,6 +25,7 @@ INSTRUMENTS = {
 MELODY_NOTES = 8
 SHORTEST_S, LONGEST_S = 0.15, 0.5
 SEED = 99
+NOISES = (("white", 10), ("babble", 10), ("babble", 0))  # and dB of the music above them
 
 Table = dict[str, dict[str, dict[str, float]]]  # condition, group, figure
 
@@ -78,21 +79,22 @@ def with_noise(case: Case, noise: NDArray[np.float32], snr_db: float) -> Case:
 
 
 def held_out(soundfont: Path, network: Network, config: Config, per_instrument: int = 10) -> Iterator[tuple[str, str, Score]]:
-    """Score rendered melodies clean and with white and babble noise at 10 dB: (condition, instrument, score) one by one.
+    """Score rendered melodies clean and in noise (NOISES): (condition, instrument, score) one by one.
 
     Babble is four to seven voices in languages that training never heard.
 
     Without espeak-ng there is no babble, and none is reported.
     """
-    white = np.random.default_rng(SEED).standard_normal(10 * RATE).astype(np.float32)
+    sounds = {"white": [np.random.default_rng(SEED).standard_normal(10 * RATE).astype(np.float32)]}
     with TemporaryDirectory() as folder:
         list(make_babble(Path(folder), 6, SEED, HELD_OUT_LANGUAGES, fewest=4))
-        babble = [read_audio(path) for path in audio_files(Path(folder))]
+        sounds["babble"] = [read_audio(path) for path in audio_files(Path(folder))]
+    noises = [(f"{kind} {level_db} dB", sounds[kind], level_db) for kind, level_db in NOISES if sounds[kind]]
     for number, case in enumerate(rendered_melodies(soundfont, per_instrument, SEED)):
-        noises = {"white 10 dB": white} | ({"babble 10 dB": babble[number % len(babble)]} if babble else {})
         yield "clean", case.group, score(case, recognize(case, network, config))
-        for condition, noise in noises.items():
-            yield condition, case.group, score(case, recognize(with_noise(case, noise, 10.0), network, config))
+        for condition, choice, level_db in noises:
+            noisy = with_noise(case, choice[number % len(choice)], level_db)
+            yield condition, case.group, score(case, recognize(noisy, network, config))
 
 
 def tables(scores: Iterable[tuple[str, str, Score]]) -> Table:

@@ -129,7 +129,7 @@ class Pipeline:
 
     def _evaluate(self, held_out: Path, melodies: int, config: Config, losses: list[float]) -> evaluate.Table:
         """The tables of the configured speed; and a picture of all."""
-        network, total = Network(self.output), 3 * melodies * len(evaluate.INSTRUMENTS)
+        network, total = Network(self.output), (1 + len(evaluate.NOISES)) * melodies * len(evaluate.INSTRUMENTS)
         scores = {}
         for speed in SPEEDS:
             other = structs.replace(config.tracker, speed=speed, evidence_s=None, sure_probability=None)

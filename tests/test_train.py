@@ -88,6 +88,17 @@ def test_a_note_sequence_teaches_without_alignment():
     assert losses[-1] < 0.1 * losses[0]
 
 
+def test_weights_of_another_network_are_refused(tmp_path):
+    from rtmelody.train.fit import compiled, weights
+    from rtmelody.train.network import load_weights
+
+    small, large = (compiled(FrontEnd(), Shape(60, 67, units=units, shared=2), 1, 0.01) for units in (4, 6))
+    np.savez(tmp_path / "weights.npz", **weights(small))
+    load_weights(small, tmp_path / "weights.npz")
+    with pytest.raises(TrainingError, match="another network"):
+        load_weights(large, tmp_path / "weights.npz")
+
+
 def test_a_recording_without_its_notes_is_refused(tmp_path):
     soundfile.write(tmp_path / "tune.wav", np.zeros(800), 8_000)
     with pytest.raises(TrainingError, match="notes file"):

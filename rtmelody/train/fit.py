@@ -18,6 +18,7 @@ BATCH = 8
 PEAK_RATE = 3e-3
 WARM_UP = 60  # steps
 WEAK_RATE = 3e-4
+ONSETS_COUNT = 3.0  # times as much as posteriors
 
 
 def fit(
@@ -68,7 +69,8 @@ def compiled(front_end: FrontEnd, shape: Shape, steps: int, peak: float) -> Pitc
             "posterior": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "onset": keras.losses.BinaryCrossentropy(from_logits=True),
         },
-        loss_weights={"posterior": 1.0, "onset": float(shape.pitches)},  # Keras averages over pitches; their sum is meant
+        # Keras averages over pitches where their sum is meant; and what was struck again is rare, but must not be missed.
+        loss_weights={"posterior": 1.0, "onset": ONSETS_COUNT * shape.pitches},
     )
     hops = round(CLIP_S / front_end.hop_s)
     model.train_on_batch(  # builds weights and optimizer, so that a checkpoint has where to go

@@ -64,7 +64,7 @@ def compose(rng: np.random.Generator, seconds: float, lowest: int, highest: int,
 def _random_walk(rng: np.random.Generator, lowest: int, highest: int, length: int = 60) -> list[tuple[int, float]]:
     """Steps, leaps, octaves and repeated notes; lengths drawn freely."""
     pitch = int(rng.integers(lowest, highest + 1))
-    repeated = rng.choice((0.2, 0.65), p=(0.75, 0.25))
+    repeated = rng.choice((0.2, 0.65))
     steps = []
     for _ in range(length):
         steps.append((pitch, float(rng.choice((0.25, 0.5, 0.5, 1.0, 1.0, 1.5)))))

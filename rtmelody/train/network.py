@@ -1,9 +1,9 @@
 """The network in Keras: one small LSTM whose weights all pitches share.
 
 A melody a semitone higher is then nothing new, which makes it economical with data (pitch-wise LSTMs: Kwon et al., 2024).
-Per pitch: a stack of the bins (level and rise) around its harmonics -> dense -> a look at harmonically related pitches ->
-LSTM -> another look -> one logit for "this pitch sounds" and one for "it was struck just now". A last class, silence, sees all
-pitches at once.
+Per pitch: a stack of the bins (level and rise) around its harmonics, and how much whole bands rise -> dense -> a look at
+harmonically related pitches -> LSTM -> another look -> one logit for "this pitch sounds" and one for "it was struck just now".
+A last class, silence, sees all pitches at once.
 """
 
 from pathlib import Path
@@ -14,10 +14,12 @@ import numpy as np
 from keras import ops
 
 from rtmelody.core.framing import FrontEnd
+from rtmelody.errors import TrainingError
 from rtmelody.train.shape import Shape
 
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7, 8)
 BINS_AROUND = 2
+BANDS = 4  # in which an attack is looked for as a whole
 OUTSIDE = np.array((-1.0, 0.0), np.float32)  # level and rise of what lies outside the bank
 # Semitones to the pitches that are easily mistaken for one another: neighbours, fifths, and the second to fourth harmonic.
 RELATED = (-24, -19, -12, -7, -2, -1, 1, 2, 7, 12, 19, 24)
@@ -91,9 +93,16 @@ class PitchwiseLSTM(keras.Model):
         """[..., features] -> what each pitch hears, itself and in context [..., pitches, units]."""
         outside = ops.broadcast_to(OUTSIDE, (*ops.shape(features)[:-1], len(OUTSIDE)))
         stack = ops.take(ops.concatenate((features, outside), axis=-1), self._index, axis=-1)
-        levels = ops.broadcast_to(features[..., None, 2 * self.front_end.bins :], (*ops.shape(stack)[:-1], 2))
-        heard = self.listen(ops.concatenate((stack, levels), axis=-1))
+        everywhere = ops.concatenate((features[..., 2 * self.front_end.bins :], self._flux(features)), axis=-1)
+        everywhere = ops.broadcast_to(everywhere[..., None, :], (*ops.shape(stack)[:-1], 2 + BANDS))
+        heard = self.listen(ops.concatenate((stack, everywhere), axis=-1))
         return self.relate_before(_with_related(heard, self.tell_before(heard)))
+
+    def _flux(self, features: Any) -> Any:
+        """How much the bins of every band rose on average [..., BANDS]: what is struck is heard in all of them."""
+        each = self.front_end.bins // BANDS
+        rises = features[..., self.front_end.bins : self.front_end.bins + each * BANDS]
+        return ops.mean(ops.reshape(ops.relu(rises), (*ops.shape(features)[:-1], BANDS, each)), axis=-1)
 
     def _cell(self, gates: Any, hidden: Any, cell: Any) -> tuple[Any, Any]:
         """The LSTM cell (Hochreiter & Schmidhuber 1997), forget gate biased open (Gers et al. 2000)."""
@@ -112,10 +121,16 @@ class PitchwiseLSTM(keras.Model):
 
 
 def load_weights(model: PitchwiseLSTM, path: Path) -> None:
-    """Set a built network's weights to those that `weights` gave."""
+    """Set a built network's weights to those that `weights` gave.
+
+    Raises TrainingError if they are of another network.
+    """
     with np.load(path) as saved:
-        for layer in model.layers:
-            layer.set_weights([saved[f"{layer.name}/{place}"] for place in range(len(layer.weights))])
+        try:
+            for layer in model.layers:
+                layer.set_weights([saved[f"{layer.name}/{place}"] for place in range(len(layer.weights))])
+        except (KeyError, ValueError) as error:
+            raise TrainingError(f"{path} holds the weights of another network: train without --start.") from error
 
 
 def _with_related(own: Any, told: Any) -> Any:

@@ -12,7 +12,7 @@ from scipy.signal import resample_poly
 
 from benchmarks import sets
 from benchmarks.metrics import Outcome
-from rtmelody.train import evaluate
+from rtmelody.train import augment, evaluate, sources
 
 RATE = 44_100  # what most microphones and all peers expect
 COMPLETE = "complete"
@@ -42,7 +42,7 @@ def prepare(
 ) -> list[Clip]:
     """Render all trials into a folder of their own, unless that was done before."""
     digest = hashlib.sha256(f"{recordings} {extent}".encode())
-    for module in (sets, evaluate):
+    for module in (sets, evaluate, augment, sources):
         digest.update(Path(module.__file__).read_bytes())
     folder = folder / digest.hexdigest()[:12]
     if not (folder / COMPLETE).exists():

@@ -16,6 +16,7 @@ from benchmarks.metrics import Outcome
 PEERS = ROOT / "benchmarks" / "peers"
 SHARED = ("harness.py", "f0_to_notes.py")  # no adapters
 OURS = "ours"
+BELOW = ("config.py", "events.py", "timebase.py")  # what core rests on
 CHUNK = 50  # clips a process: an interrupted run loses no more than these
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -89,7 +90,7 @@ def _process(adapter: Path, environment: Environment, paths: list[Path], done: C
                 if line.strip() in map(str, paths):
                     done()
         if process.returncode:
-            raise AbsentError(complaints.read_text(encoding="utf-8").strip().splitlines()[-1])
+            raise AbsentError((complaints.read_text(encoding="utf-8").strip().splitlines() or ["it was killed"])[-1])
         return json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -97,6 +98,6 @@ def _digest(adapter: Path) -> str:
     """Of everything that an adapter's answers depend on."""
     files = [adapter, *(PEERS / name for name in SHARED)]
     if adapter.stem == OURS:
-        files += [*sorted((ROOT / "rtmelody" / "core").glob("*.py")), ROOT / "rtmelody" / "config.py"]
+        files += [*sorted((ROOT / "rtmelody" / "core").glob("*.py")), *(ROOT / "rtmelody" / name for name in BELOW)]
         files += [ROOT / "models" / "melody" / "manifest.json"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -14,7 +14,7 @@ import numpy as np
 
 from rtmelody.train import evaluate
 from rtmelody.train.augment import HELD_OUT_LANGUAGES, coloured_noise, in_room, make_babble
-from rtmelody.train.sources import RATE, audio_files, read_audio
+from rtmelody.train.sources import RATE, audio_files, from_direct_sound, read_audio
 
 HELD_OUT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
 SEED = evaluate.SEED
@@ -76,7 +76,9 @@ def trials(recordings: Path | None, extent: Extent) -> Iterator[Trial]:
             )
     if recordings:
         rooms = [(_short(path), read_audio(path)) for path in audio_files(recordings / "rir")] if extent.elsewhere else []
-        yield from _recorded(recordings, extent.every, noises["real"] if extent.elsewhere else [], [room for _, room in rooms])
+        yield from _recorded(
+            recordings, extent.every, noises.get("real", []) if extent.elsewhere else [], [room for _, room in rooms]
+        )
         for name, room in rooms:
             yield from (Trial("melodies", f"room {name}", _in_room(case, room)) for case in noisy)
     for kind, sounds in (noises | {"silence": [np.zeros(RATE, np.float32)]}).items():
@@ -103,7 +105,7 @@ def _recorded(folder: Path, every: int, noises: list[np.ndarray], rooms: list[np
     for number, path in enumerate(sorted([*folder.glob("mono/*.flac"), *folder.glob("stitched/*.flac")])[::every]):
         case, doubtful = _recording(path)
         yield Trial("recordings", CLEAN, case, doubtful)
-        for level in RECORDINGS_DB if noises else ():
+        for level in RECORDINGS_DB if noises and len(case.truth) else ():
             noisy = evaluate.with_noise(case, noises[number % len(noises)], level)
             yield Trial("recordings", f"real {level} dB", noisy, doubtful)
         if rooms:
@@ -122,8 +124,7 @@ def _recording(path: Path) -> tuple[evaluate.Case, np.ndarray]:
 
 def _in_room(case: evaluate.Case, response: np.ndarray) -> evaluate.Case:
     """The case through a measured response, from its direct sound on, so that the truth keeps its times."""
-    response = response[int(np.argmax(np.abs(response))) :]
-    return replace(case, audio=in_room(case.audio, response / np.sqrt(np.sum(response**2))))
+    return replace(case, audio=in_room(case.audio, from_direct_sound(response)))
 
 
 def _alone(name: str, sound: np.ndarray, seconds: float) -> evaluate.Case:

@@ -45,6 +45,16 @@ def test_notes_move_to_the_nearest_of_the_scale():
     assert [arranger.arrange(on(pitch)).pitch for pitch in range(60, 72)] == [60, 60, 62, 62, 64, 65, 65, 67, 67, 69, 69, 71]
 
 
+def test_what_is_muted_or_not_sent_is_not_audible():
+    arranger = Arranger(Midi(lowest_pitch=60))
+    arranger.arrange(on(50))
+    assert not arranger.audible
+    arranger.arrange(on(60))
+    assert arranger.audible
+    arranger.muted = True
+    assert not arranger.audible
+
+
 def test_without_settings_nothing_changes():
     arranger = Arranger(Midi())
     assert all(arranger.arrange(on(pitch, pitch)) == on(pitch, pitch) for pitch in range(1, 128))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 
 import mido
@@ -21,10 +22,12 @@ from rtmelody.config import Audio, Config
 from rtmelody.core.ring import Ring
 from rtmelody.engine.board import EVENTS, Board, Snapshot, shared_memory
 from rtmelody.engine.engine import Engine
-from rtmelody.errors import AudioDeviceError
+from rtmelody.errors import AudioDeviceError, ConfigError
 from rtmelody.events import NoteOff, NoteOn, Told, ToldOff, ToldOn, told
 from rtmelody.io.audio import Microphone
 from rtmelody.io.files import read_audio
+from rtmelody.io.osc import OscPort
+from rtmelody.io.sender import Sender
 from rtmelody.io.session import EVENTS as LINES
 from rtmelody.io.session import NOTES, SOUND, Fault, SessionRecorder, complete
 from rtmelody.live import FALTERING_S, MUTE_S, PATIENCE_S, SUSPENDED_S, Watch
@@ -175,6 +178,63 @@ def test_a_session_is_recorded_with_the_silence_of_its_faults(tmp_path):
     assert [message.note for message in played] == [60, 60, 62, 62]
     assert sum(message.time for message in played) == pytest.approx(1.2, abs=0.01)
     assert recorder.lost == 0
+
+
+def test_a_recorded_note_ends_where_the_next_begins(tmp_path):
+    """Its end is told when the next one is named, and that is after the next one's onset."""
+    recorder = SessionRecorder(tmp_path, 8_000)
+    for event in (
+        ToldOn(0.13, 60, 90, 0.1, 0.9, 0.0), ToldOff(0.33, 60), ToldOn(0.33, 60, 90, 0.3, 0.9, 0.0), ToldOff(0.58, 60),
+    ):  # fmt: skip
+        recorder.put(event)
+    recorder.close()
+    (notes,) = tmp_path.glob(f"*/{NOTES}")
+    played, now = [], 0.0
+    for message in mido.MidiFile(notes):
+        now += message.time
+        if message.type in ("note_on", "note_off"):
+            played.append((message.type == "note_on" and message.velocity > 0, round(now, 2)))
+    assert played == [(True, 0.1), (False, 0.3), (True, 0.3), (False, 0.58)]
+
+
+class Listener:
+    """A port that keeps what it is sent, and when."""
+
+    def __init__(self):
+        self.heard = []
+
+    def send(self, event):
+        self.heard.append((time.monotonic(), event))
+
+    def panic(self):
+        self.heard.append((time.monotonic(), "panic"))
+
+    def close(self):
+        pass
+
+
+def test_what_is_due_is_not_held_back_by_what_is_due_later():
+    """A legato note's end is due when it ended, and before it the next one, which began earlier than it was named."""
+    port = Listener()
+    sender, now = Sender([port], 1.0), time.monotonic()
+    first, end, second = NoteOn(0, 60, 90, 0, 1.0, 0.0), NoteOff(9, 60), NoteOn(9, 62, 90, 5, 1.0, 0.0)
+    sender.send(first, now + 0.1)
+    sender.send(end, now + 5.0)
+    sender.panic()
+    sender.send(second, now + 0.3)
+    assert sender.flush()
+    assert [event for _, event in port.heard] == [first, end, "panic", second]
+    times = [at - now for at, _ in port.heard]
+    assert times[0] >= 0.1
+    assert times[1] >= 0.3
+    assert times[3] < 5.0
+    assert sender.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:-1", "127.0.0.1", "127.0.0.1:http"])
+def test_what_is_no_address_for_osc_is_refused(address):
+    with pytest.raises(ConfigError, match="no address for OSC"):
+        OscPort(address)
 
 
 def test_a_recording_that_begins_within_a_note_has_it_all(tmp_path):

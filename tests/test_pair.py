@@ -9,11 +9,13 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 
+import click
 import numpy as np
 import pytest
 import soundfile
 from conftest import ENVIRONMENT, needs, ports, wait_for
 
+from rtmelody.cli.pair import Address
 from rtmelody.core.ring import Ring
 from rtmelody.errors import (
     AudioFileError,
@@ -25,7 +27,7 @@ from rtmelody.errors import (
     PairingTimeoutError,
     ProtocolError,
 )
-from rtmelody.io.channel import Tcp
+from rtmelody.io.channel import DEFAULT_PORT, Tcp
 from rtmelody.io.files import read_audio, write_whole
 from rtmelody.io.peers import Peers
 from rtmelody.io.recordings import RecordedLoudspeaker, RecordedMicrophone
@@ -299,6 +301,41 @@ def test_nobody_there_is_said_in_a_sentence():
         Tcp.connect("127.0.0.1", port, 1.0)
     with pytest.raises(PairingError, match="Nobody called"):
         Tcp.accept("127.0.0.1", port, 0.05)
+
+
+@pytest.mark.parametrize("host", ["a..b", "no.such.name.invalid"])
+def test_a_name_that_is_none_is_said_in_a_sentence(host):
+    with pytest.raises(PairingError, match="Nobody listens at"):
+        Tcp.connect(host, 1, 1.0)
+    with pytest.raises(PairingError, match="Cannot listen at"):
+        Tcp.accept(host, 0, 0.05)
+
+
+def test_a_call_ends_when_it_is_to_stop():
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(PairingError, match="no answer"):
+        Tcp.connect("127.0.0.1", 1, 60.0, stopping)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", ("", DEFAULT_PORT)),
+        (":7", ("", 7)),
+        ("host", ("host", DEFAULT_PORT)),
+        ("host:7", ("host", 7)),
+        ("[::1]:7", ("::1", 7)),
+    ],
+)
+def test_addresses_are_understood(text, address):
+    assert Address().convert(text, None, None) == address
+
+
+@pytest.mark.parametrize("text", ["host:99999", "host:0", "host:x", "h:²", "::1", "[::1", "host:"])
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(click.BadParameter, match="is no address"):
+        Address().convert(text, None, None)
 
 
 def test_a_peer_that_hangs_up_is_noticed():

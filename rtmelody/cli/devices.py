@@ -8,9 +8,10 @@ from rtmelody.cli.options import config_option
 
 
 @click.command()
+@click.option("--outputs", is_flag=True, help="List the outputs instead, which `pair` and `latency` play through.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a device.")
 @config_option
-def devices(as_json: bool, config_file: Path | None) -> None:
+def devices(outputs: bool, as_json: bool, config_file: Path | None) -> None:
     """List the audio inputs; the one that `listen` would take is marked with *.
 
     Give `listen --device` an index, a name or a part of a name.
@@ -19,17 +20,18 @@ def devices(as_json: bool, config_file: Path | None) -> None:
     from dataclasses import asdict
 
     from rtmelody.config import load_config
-    from rtmelody.io.audio import input_devices, resolved
+    from rtmelody.io import audio
 
-    config = load_config(config_file)
-    found = input_devices()
-    chosen = resolved(config.audio.device) if found else None
+    settings = load_config(config_file).audio
+    direction: audio.Direction = "output" if outputs else "input"
+    found = audio.devices(direction)
+    chosen = audio.resolved(settings.output_device if outputs else settings.device, direction) if found else None
     if not found and not as_json:
-        click.echo("No audio input was found: connect one, or try `rtmelody demo`, which needs none.")
+        click.echo(f"No audio {direction} was found: connect one, or try `rtmelody demo`, which needs none.")
     for device in found:
         if as_json:
             click.echo(json.dumps(asdict(device) | {"chosen": device.index == chosen}))
         else:
             mark = "*" if device.index == chosen else " "
-            about = f"{device.host_api}, {device.channels} in, {device.sample_rate:g} Hz"
+            about = f"{device.host_api}, {device.channels} {'out' if outputs else 'in'}, {device.sample_rate:g} Hz"
             click.echo(f"{mark}{device.index:3d}  {device.name}  [{about}]")

@@ -20,7 +20,7 @@ STAGES = {
 
 @click.command()
 @click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
-@click.option("-o", "--output", "output_device", help="Output, likewise.")
+@click.option("-o", "--output", "output_device", help="Output, likewise (see `rtmelody devices --outputs`).")
 @click.option("--channel", type=int, help="Input channel, counted from 1.")
 @click.option("--block-size", type=int, help="Samples a block; 0 leaves it to the device.")
 @click.option("--latency", "device_latency", type=DeviceLatency(), metavar="low|high|TIME", help="What to ask of the device.")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -27,11 +28,13 @@ CALL_PATIENCE_S = 120.0
 KEY_MODE = 0o600  # for its owner alone
 DEMO_RATE, DEMO_NOISE = 44_100, 0.01
 
+PORTS = range(1, 65_536)
+
 Call = Callable[[threading.Event], "Channel"]
 
 
 class Address(click.ParamType):  # type: ignore[type-arg]
-    """HOST:PORT, HOST or :PORT."""
+    """HOST:PORT, HOST or :PORT; a host of IPv6 in brackets."""
 
     name = "host:port"
 
@@ -41,10 +44,10 @@ class Address(click.ParamType):  # type: ignore[type-arg]
 
         if isinstance(value, tuple):
             return value
-        host, colon, port = str(value).rpartition(":") if ":" in str(value) else (str(value), "", "")
-        if colon and not port.isdigit():
-            self.fail(f"{port!r} is no port", param, context)
-        return host.strip("[]"), int(port) if colon else DEFAULT_PORT
+        parts = re.fullmatch(r"(?:\[(.*)\]|([^:]*))(?::([0-9]+))?", value)
+        if not parts or int(parts[3] or DEFAULT_PORT) not in PORTS:
+            self.fail(f"{value!r} is no address: give HOST, HOST:PORT (1 to 65535) or [IPV6]:PORT", param, context)
+        return parts[1] or parts[2] or "", int(parts[3] or DEFAULT_PORT)
 
 
 home_option = click.option(
@@ -61,7 +64,7 @@ def sound_options(command: Callable[..., None]) -> Callable[..., None]:
     file = click.Path(path_type=Path, dir_okay=False)
     options = [
         click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`)."),
-        click.option("-o", "--output", help="Output, likewise."),
+        click.option("-o", "--output", help="Output, likewise (see `rtmelody devices --outputs`)."),
         click.option("--rate", type=int, help="Sample rate in Hz; default: the input's own."),
         click.option(
             "--in", "in_file", type=file, help="Hear this recording instead of a microphone; it may still be growing."
@@ -204,7 +207,7 @@ def calling(address: tuple[str, int]) -> Call:
     """How an initiator comes to a channel."""
     from rtmelody.io.channel import Tcp
 
-    return lambda _stopping: Tcp.connect(*address, CALL_PATIENCE_S)
+    return lambda stopping: Tcp.connect(*address, CALL_PATIENCE_S, stopping)
 
 
 def listening(address: tuple[str, int]) -> Call:

@@ -20,6 +20,11 @@ class Arranger:
         self._scale = settings.scale_classes()
         self._sounding: dict[int, int] = {}  # pitch that was recognized -> pitch that was sent
 
+    @property
+    def audible(self) -> bool:
+        """Whether a note that was sent sounds."""
+        return bool(self._sounding) and not self.muted
+
     def arrange(self, event: Event) -> Event | None:
         """The event to send; None for a note that lies outside the range, or while muted."""
         if isinstance(event, NoteOff):

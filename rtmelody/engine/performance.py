@@ -164,6 +164,7 @@ class Performance:
     def _wait(self) -> None:
         """A device is missing: look again, a little later."""
         self._snapshot.sample_rate = 0.0
+        self._snapshot.sounding = self._snapshot.pending = self._snapshot.cents = None
         self._show()
         time.sleep(RETRY_S)  # waiting for the event could keep a signal's handler from setting it
 
@@ -255,8 +256,9 @@ class Performance:
     def _begin_to_record(self, folder: Path, rate: float, since_s: float) -> None:
         """A session that has begun goes on if that fails."""
         try:
-            self._recorder = SessionRecorder(folder, rate, since_s)
-            self._recorder.put(since_s)
+            recorder = SessionRecorder(folder, rate, since_s)
+            recorder.put(max(since_s, self._snapshot.seconds))  # what was played while the files were made is silence
+            self._recorder = recorder
         except OutputError as error:
             if not self._replacement and self._snapshot.seconds == 0.0:
                 raise
@@ -275,9 +277,9 @@ class Performance:
                 self._output.send(arranged, self._due(began(event), clock))
 
     def _follow(self, recognizer: Recognizer, seconds: float, clock: StreamClock) -> None:
-        """Bend the sounding note, `seconds` after the last time, as its player does."""
+        """Bend the note that sounds at the output, `seconds` after the last time, as its player does."""
         cents = recognizer.cents()
-        if cents is not None:
+        if cents is not None and self._arranger.audible:
             before = self._bend.cents
             if abs(self._bend.follow(cents, seconds) - before) >= LEAST_BEND_CENTS:
                 self._output.bend(self._bend.cents, self._due(recognizer.at, clock))

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from rtmelody.core.ring import Ring
 from rtmelody.errors import AudioDeviceError
 
 CLOSING_S = 1.0  # a living device closes sooner
+SHORTEST_RING_S = 1.0  # of a loudspeaker, which is given a whole tone at once
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """An input that PortAudio offers."""
+    """An input or output that PortAudio offers, with its channels of that direction."""
 
     index: int
     name: str
@@ -29,8 +30,11 @@ class Device:
     sample_rate: float
 
 
-def input_devices() -> list[Device]:
-    """Every device with an input channel.
+Direction = Literal["input", "output"]
+
+
+def devices(direction: Direction) -> list[Device]:
+    """Every device with a channel of that direction.
 
     Raises AudioDeviceError without PortAudio.
     """
@@ -42,11 +46,11 @@ def input_devices() -> list[Device]:
                 index=index,
                 name=device["name"],
                 host_api=apis[device["hostapi"]]["name"],
-                channels=device["max_input_channels"],
+                channels=device[f"max_{direction}_channels"],
                 sample_rate=device["default_samplerate"],
             )
             for index, device in enumerate(sounddevice.query_devices())
-            if device["max_input_channels"] > 0
+            if device[f"max_{direction}_channels"] > 0
         ]
 
 
@@ -75,7 +79,7 @@ class Microphone:
         self._column = settings.channel - 1
         with _mapped_errors(sounddevice):
             self._stream = sounddevice.InputStream(
-                device=resolved(settings.device),
+                device=resolved(settings.device, "input"),
                 samplerate=settings.sample_rate,
                 channels=settings.channel,
                 blocksize=settings.block_size,
@@ -123,10 +127,10 @@ class Loudspeaker:
         sounddevice = _sounddevice()
         self._sounddevice = sounddevice
         self.sample_rate = sample_rate
-        self._ring = Ring(max(round(settings.ring_s * sample_rate), 4 * settings.block_size))
-        with _mapped_errors(sounddevice):
+        self._ring = Ring(round(max(settings.ring_s, SHORTEST_RING_S) * sample_rate))
+        with _mapped_errors(sounddevice, "output"):
             self._stream = sounddevice.OutputStream(
-                device=settings.output_device,
+                device=resolved(settings.output_device, "output"),
                 samplerate=sample_rate,
                 channels=1,
                 blocksize=settings.block_size,
@@ -137,7 +141,7 @@ class Loudspeaker:
 
     def start(self) -> None:
         """Let the callbacks begin."""
-        with _mapped_errors(self._sounddevice):
+        with _mapped_errors(self._sounddevice, "output"):
             self._stream.start()
 
     def write(self, samples: NDArray[np.float32]) -> None:
@@ -153,22 +157,22 @@ class Loudspeaker:
         self._ring.read_into(block[:, 0])
 
 
-def resolved(device: str | int | None) -> int:
-    """Index of the default input for None, or of the first one whose name has the given text in it (PortAudio wants only one).
+def resolved(device: str | int | None, direction: Direction) -> int:
+    """Index of the default device for None, or of the first one whose name has the given text in it (PortAudio wants only one).
 
     Raises AudioDeviceError if there is none.
     """
     if isinstance(device, int):
         return device
-    inputs = input_devices()
-    if not inputs:
-        raise AudioDeviceError("There is no audio input: connect one, or start the sound server.")
+    offered = devices(direction)
+    if not offered:
+        raise AudioDeviceError(f"There is no audio {direction}: connect one, or start the sound server.")
     if device is None:
-        default = int(_sounddevice().default.device[0])
-        return default if default >= 0 else inputs[0].index
-    matching = [found for found in inputs if device.lower() in found.name.lower()]
+        default = int(_sounddevice().default.device[direction])
+        return default if default >= 0 else offered[0].index
+    matching = [found for found in offered if device.lower() in found.name.lower()]
     if not matching:
-        raise AudioDeviceError(f"No audio input has {device!r} in its name: see `rtmelody devices`.")
+        raise AudioDeviceError(f"No audio {direction} has {device!r} in its name: see `rtmelody devices`.")
     exact = [found for found in matching if found.name == device]
     return (exact or matching)[0].index
 
@@ -195,10 +199,10 @@ def _sounddevice() -> ModuleType:
 
 
 @contextmanager
-def _mapped_errors(sounddevice: ModuleType) -> Iterator[None]:
-    """PortAudio's errors, and sounddevice's for a name that fits no device, as ours."""
+def _mapped_errors(sounddevice: ModuleType, direction: Direction = "input") -> Iterator[None]:
+    """PortAudio's errors, and sounddevice's for settings that fit no device, as ours."""
     try:
         yield
     except (sounddevice.PortAudioError, ValueError) as error:
         message = " ".join(str(error).split())
-        raise AudioDeviceError(f"The audio input cannot be used ({message}): see `rtmelody devices`.") from error
+        raise AudioDeviceError(f"The audio {direction} cannot be used ({message}): see `rtmelody devices`.") from error

@@ -5,7 +5,9 @@ import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from rtmelody.errors import PairingError
@@ -13,6 +15,7 @@ from rtmelody.errors import PairingError
 CHUNK = 4_096
 DEFAULT_PORT = 47_600
 POLL_S = 0.05
+CALL_S = 1.0  # after which an unanswered call is made again
 SEND_S = 10.0  # a peer that takes nothing for so long has gone
 
 
@@ -58,16 +61,19 @@ class Tcp(_Unread):
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
-    def connect(cls, host: str, port: int, patience_s: float) -> "Tcp":
-        """Call a device that listens.
+    def connect(cls, host: str, port: int, patience_s: float, stopping: threading.Event | None = None) -> "Tcp":
+        """Call a device that listens, until `stopping` is set.
 
         Raises PairingError if nobody answers.
         """
+        stopping, began, reason = stopping or threading.Event(), time.monotonic(), "no answer"
         try:
-            return cls(socket.create_connection((host, port), timeout=patience_s))
-        except OSError as error:
-            reason = error.strerror or error
-            raise PairingError(f"Nobody listens at {host}:{port} ({reason}): start `rtmelody pair listen` there.") from error
+            while not stopping.is_set() and time.monotonic() - began < patience_s:
+                with suppress(TimeoutError):  # a signal does not end the system's own wait
+                    return cls(socket.create_connection((host, port), timeout=min(patience_s, CALL_S)))
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+        raise PairingError(f"Nobody listens at {host}:{port} ({reason}): start `rtmelody pair listen` there.")
 
     @classmethod
     def accept(cls, host: str, port: int, patience_s: float, stopping: threading.Event | None = None) -> "Tcp":
@@ -77,15 +83,15 @@ class Tcp(_Unread):
         """
         stopping = stopping or threading.Event()
         try:
-            with socket.create_server((host, port)) as server:
+            with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
                 for _ in range(round(patience_s / POLL_S)):
                     if stopping.is_set():
                         break
                     if select.select([server], [], [], POLL_S)[0]:
                         return cls(server.accept()[0])
                 raise PairingError("Nobody called.")
-        except OSError as error:
-            raise PairingError(f"Cannot listen at {host}:{port}: {error.strerror or error}.") from error
+        except (OSError, UnicodeError) as error:
+            raise PairingError(f"Cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}.") from error
 
     def receive(self) -> bytes:
         """What has come; perhaps nothing.

@@ -9,6 +9,7 @@ from pythonosc.udp_client import SimpleUDPClient
 from rtmelody.errors import ConfigError
 from rtmelody.events import Event, NoteOn
 
+PORTS = range(65_536)
 ON, OFF, BEND = "/rtmelody/on", "/rtmelody/off", "/rtmelody/bend"
 
 
@@ -25,7 +26,7 @@ class OscPort:
         """
         host, _, port = address.rpartition(":")
         try:
-            self._client = SimpleUDPClient(host or "127.0.0.1", int(port))
+            self._client = SimpleUDPClient(host or "127.0.0.1", PORTS.index(int(port)))  # ValueError for what is none
         except (ValueError, OverflowError, socket.gaierror) as error:
             raise ConfigError(f"{address!r} is no address for OSC: give HOST:PORT, for example 127.0.0.1:9000.") from error
 

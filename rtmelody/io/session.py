@@ -4,6 +4,7 @@ Sound and events are written while it lasts, by a thread of its own, so that a s
 second. The notes are made of the events at the end, or, where a crash came before it, when the next session begins.
 """
 
+import math
 import queue
 import threading
 import time
@@ -18,7 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from rtmelody.errors import OutputError
-from rtmelody.events import Note, Told, ToldOn
+from rtmelody.events import Note, Told, ToldOff, ToldOn
 from rtmelody.io.files import make_folder, to_midi, write_whole
 
 SOUND, EVENTS, NOTES = "audio.flac", "events.jsonl", "notes.mid"
@@ -145,14 +146,24 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _notes(lines: Iterable[bytes]) -> Iterable[Note]:
-    """What began and ended; a line that a crash has cut is left out."""
+    """What began and ended, none longer than to the next one's onset; a line that a crash has cut is left out."""
     began: ToldOn | None = None
+    ended = math.inf
     for line in lines:
         with suppress(msgspec.DecodeError):
             entry = msgspec.json.decode(line, type=Entry)
-            if began and not isinstance(entry, Fault):
-                yield Note(
-                    began.onset, max(began.onset + 0.001, entry.at), began.midi, began.velocity, began.confidence, began.cents,
-                    began.at,
-                )  # fmt: skip
-            began = entry if isinstance(entry, ToldOn) else began if isinstance(entry, Fault) else None
+            if isinstance(entry, ToldOff):
+                ended = entry.at
+            elif isinstance(entry, ToldOn):
+                if began:
+                    yield _note(began, min(ended, entry.onset))
+                began, ended = entry, math.inf
+    if began and ended < math.inf:
+        yield _note(began, ended)
+
+
+def _note(began: ToldOn, ended: float) -> Note:
+    """A millisecond long at least."""
+    return Note(
+        began.onset, max(began.onset + 0.001, ended), began.midi, began.velocity, began.confidence, began.cents, began.at
+    )

@@ -21,9 +21,9 @@ last loss {loss:.3f}{lineage}.
 
 ## How well it works
 
-On a soundfont that training never heard ({held_out}): ten random melodies of eight notes (150 to 500 ms, within two octaves) on
-each of eight instruments. A note is right if its pitch is and it was *emitted* within 100 ms of the true note-on; nothing is
-back-dated.
+On a soundfont that training never heard ({held_out}): {melodies} random melodies of eight notes (150 to 500 ms, within two
+octaves) on each of eight instruments. A note is right if its pitch is and it was *emitted* within 100 ms of the true note-on;
+nothing is back-dated.
 
 {tables}
 

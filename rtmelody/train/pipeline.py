@@ -68,6 +68,7 @@ class Pipeline:
             "lineage": f"; it went on from the weights of an earlier training ({self.start.name})" if self.start else "",
             "parameters": parameters,
             "held_out": held_out.stem,
+            "melodies": melodies,
             "pitches": SHAPE.pitches,
             "lowest": SHAPE.lowest_pitch,
             "highest": SHAPE.highest_pitch,
@@ -125,7 +126,7 @@ class Pipeline:
         command = [sys.executable, "-m", "rtmelody.train.export", str(self.work / "weights.npz"), str(self.output), _commit()]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise TrainingError(f"The export failed: {result.stderr.strip().splitlines()[-1]}")
+            raise TrainingError(f"The export failed: {(result.stderr.strip().splitlines() or ['it was killed'])[-1]}")
 
     def _evaluate(self, held_out: Path, melodies: int, config: Config, losses: list[float]) -> evaluate.Table:
         """The tables of the configured speed; and a picture of all."""

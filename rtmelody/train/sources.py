@@ -115,7 +115,7 @@ def load_sources(folders: list[Path]) -> Sources:
         sources.libraries += [library for library in libraries if library.samples]
         sources.noises += [read_audio(path) for path in audio_files(folder / "noise")]
         sources.babble += [read_audio(path) for path in audio_files(folder / "babble")]
-        sources.rooms += [_from_direct_sound(read_audio(path)) for path in audio_files(folder / "rooms")]
+        sources.rooms += [from_direct_sound(read_audio(path)) for path in audio_files(folder / "rooms")]
         for kind in ("recordings", "singing"):
             sources.recordings += [load_recording(path) for path in audio_files(folder / kind)]
         sources.weak += [load_weak(path) for path in audio_files(folder / "weak")]
@@ -132,8 +132,14 @@ def audio_files(folder: Path) -> list[Path]:
 
 
 def read_audio(path: Path) -> NDArray[np.float32]:
-    """A file as mono float32 at RATE."""
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    """A file as mono float32 at RATE.
+
+    Raises TrainingError if it cannot be read.
+    """
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise TrainingError(f"{path} cannot be read ({error.error_string}): mend it, or leave it out.") from error
     mono = audio.mean(axis=1)
     return mono if rate == RATE else resample_poly(mono, RATE, rate).astype(np.float32)
 
@@ -145,16 +151,20 @@ def envelope(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def load_library(folder: Path) -> Library:
-    """The notes `<midi>_<take>.*` of a folder, with the measured deviation (cents) from notes.tsv where there is one."""
-    cents = {}
-    if (folder / "notes.tsv").exists():
-        with (folder / "notes.tsv").open(encoding="utf-8") as table:
-            cents = {row["file"]: float(row["cents"]) for row in csv.DictReader(table, delimiter="\t")}
-    samples = []
-    for path in audio_files(folder):
-        audio = read_audio(path)
-        samples.append(Sample(int(path.name.split("_")[0]) + cents.get(path.name, 0.0) / 100, audio, envelope(audio)))
-    return Library(folder.name, tuple(samples))
+    """The notes `<midi>_<take>.*` of a folder, with the measured deviation (cents) from notes.tsv where there is one.
+
+    Raises TrainingError for another name or table.
+    """
+    try:
+        table = (folder / "notes.tsv").read_text(encoding="utf-8") if (folder / "notes.tsv").exists() else ""
+        cents = {row["file"]: float(row["cents"]) for row in csv.DictReader(table.splitlines(), delimiter="\t")}
+        pitches = {path: int(path.name.split("_")[0]) + cents.get(path.name, 0.0) / 100 for path in audio_files(folder)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(
+            f"{folder} is no library ({error}): name its files <midi>_<take>, as 60_1.flac, and give notes.tsv file and cents."
+        ) from error
+    sounds = {path: read_audio(path) for path in pitches}
+    return Library(folder.name, tuple(Sample(pitches[path], sound, envelope(sound)) for path, sound in sounds.items()))
 
 
 def load_recording(path: Path) -> Recording:
@@ -162,9 +172,10 @@ def load_recording(path: Path) -> Recording:
     try:
         with path.with_suffix(".tsv").open(encoding="utf-8") as table:
             rows = [(row["onset_s"], row["offset_s"], row["midi_float"]) for row in csv.DictReader(table, delimiter="\t")]
-    except (OSError, KeyError) as error:
-        raise TrainingError(f"{path} needs a .tsv beside it with the columns onset_s, offset_s and midi_float.") from error
-    return Recording(read_audio(path), np.array(rows, np.float64))
+        notes = np.array(rows, np.float64)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path} needs a .tsv beside it with numbers for onset_s, offset_s and midi_float.") from error
+    return Recording(read_audio(path), notes)
 
 
 def load_weak(path: Path) -> WeakRecording:
@@ -181,7 +192,7 @@ def load_weak(path: Path) -> WeakRecording:
     return WeakRecording(path.stem, read_audio(path), np.array(notes, np.int64))
 
 
-def _from_direct_sound(response: NDArray[np.float32]) -> NDArray[np.float32]:
+def from_direct_sound(response: NDArray[np.float32]) -> NDArray[np.float32]:
     """A room response without its delay, at unit energy, so that labels stay true and levels comparable."""
     response = response[int(np.argmax(np.abs(response))) :]
     return response / np.sqrt(np.sum(response**2))

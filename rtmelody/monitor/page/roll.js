@@ -25,6 +25,7 @@ export class Roll {
   }
 
   on(event) {
+    this.off({ at: event.onset }); // if that was lost on the way
     this.notes.push({ midi: event.midi, from: event.onset, to: null, confidence: event.confidence });
   }
 

@@ -48,6 +48,7 @@ def _draw_speeds(axes: Any, scores: dict[str, Scored]) -> None:
         for speed, *place in zip(found, latency, f1, strict=True):
             axes.annotate(speed, place, textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
     axes.set(title="speed", xlabel="median latency (ms)", ylabel="live F1 (100 ms)")
+    axes.margins(0.12)  # for the names
     axes.legend(fontsize=8)
 
 

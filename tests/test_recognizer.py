@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import piano_like, tone
+from conftest import organ, piano_like, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
@@ -194,3 +194,14 @@ def test_tuning_moves_the_bank(network):
     on = recognize(piano_like(415.0, 0.4, 44_100), 44_100, network, config)[0]
     assert on.pitch == 69
     assert abs(on.cents) < 5
+
+
+@pytest.mark.parametrize("early", range(0, 480, 96))
+def test_a_note_is_as_sharp_as_the_one_that_still_rings(early, network):
+    """However the hops lie: what is heard of a next note at its first sign says little yet."""
+    frequencies = 2 ** (30 / 1200) * np.array((440.0, 523.25))
+    tune = np.concatenate([np.zeros(24_000 - early), *(organ(frequency, 0.5, 48_000) for frequency in frequencies)])
+    recognizer = Recognizer(48_000, network=network)
+    notes_on = [event for event in recognizer.push(tune.astype(np.float32)) if isinstance(event, NoteOn)]
+    assert [event.pitch for event in notes_on] == [69, 72]
+    assert [event.cents for event in notes_on] == pytest.approx([30, 30], abs=8)

@@ -53,6 +53,7 @@ class Recognizer:
         self.posterior: Posterior | None = None  # of the latest hop
         self._rotation: NDArray[np.complex64] | None = None  # likewise
         self._named_at = 0  # when the latest note was
+        self._deviation = 0.0  # in cents, of the latest note that lasted
 
     @property
     def sample_rate(self) -> float:
@@ -98,7 +99,7 @@ class Recognizer:
         self._news.clear()
         self.framing.reset()
         self.network.reset()
-        self.at, self.posterior, self._rotation, self._named_at = 0, None, None, 0
+        self.at, self.posterior, self._rotation, self._named_at, self._deviation = 0, None, None, 0, 0.0
         return events
 
     def cents(self) -> float | None:
@@ -122,17 +123,19 @@ class Recognizer:
         if not isinstance(event, NoteOn):
             return event
         confidence = calibrated(event.confidence, *self.network.manifest.confidence)
-        completed = replace(event, onset=self._attack(event), cents=self.cents() or 0.0, confidence=confidence)
+        cents = 0.0 if self._rotation is None else self._tuner.first_cents(self._rotation, event.pitch, self._deviation)
+        completed = replace(event, onset=self._attack(event), cents=cents, confidence=confidence)
         self._named_at = event.at
         return completed
 
     def _follow(self) -> None:
-        """Let the tuning hear the note that sounds, once it has settled: attacks are often sharp."""
-        if self._follower is None or self.at - self._named_at != self._settled:
+        """Remember how a note deviates once it has settled, since attacks are often sharp, and let the tuning hear it."""
+        if self.at - self._named_at != self._settled or (deviation := self.cents()) is None:
             return
-        deviation = self.cents()
-        if deviation is not None and (a4_hz := self._follower.hear(deviation, self.framing.a4_hz)):
+        self._deviation = deviation
+        if self._follower and (a4_hz := self._follower.hear(deviation, self.framing.a4_hz)):
             self.framing.retune(a4_hz)
+            self._deviation = 0.0
 
     def _attack(self, event: NoteOn) -> int:
         """Sample index at which the sound grew, after the last note was named; the tracker's estimate where it did not."""

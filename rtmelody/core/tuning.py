@@ -20,6 +20,7 @@ REACH = 0.75  # semitones from a partial to the bins that may hear it
 WIDEST_CENTS = 60.0  # further away another note captured the bin
 DECISION_S = 0.020  # a note is named about this long after its onset
 TINY = 1e-12
+HEARD = 0.5  # of the loudest bin's power: what a note's partials amount to, unless another one is still louder
 NOTES = 8  # before anything is said of a player's tuning
 IN_TUNE_CENTS = 2.0
 
@@ -39,19 +40,30 @@ class Tuner:
 
     def cents(self, rotation: NDArray[np.complex64], pitch: int) -> float:
         """Deviation (-60…60) from `pitch` of what sounds there, given a hop's rotations [bins]; 0 if nothing does."""
-        total, weight = 0.0, 0.0
-        for partial in PARTIALS:
-            deviation, trust = self._partial(rotation, pitch + 12.0 * math.log2(partial))
-            # In cents, the n-th partial is n times as exact as the first.
-            total += trust * partial * deviation
-            weight += trust * partial
-        return float(total / weight) if weight > 0.0 else 0.0
+        return self._deviation(rotation, pitch)[0]
 
-    def _partial(self, rotation: NDArray[np.complex64], pitch: float) -> tuple[float, float]:
-        """Deviation in cents and weight of the partial at a fractional pitch."""
+    def first_cents(self, rotation: NDArray[np.complex64], pitch: int, last: float) -> float:
+        """The same at a note's first sign: the softer that is beside what still rings, the more counts the `last` deviation."""
+        deviation, power = self._deviation(rotation, pitch)
+        share = min(1.0, power / (HEARD * float(np.abs(rotation).max()) + TINY))
+        return share * deviation + (1.0 - share) * last
+
+    def _deviation(self, rotation: NDArray[np.complex64], pitch: int) -> tuple[float, float]:
+        """Deviation in cents, and the power of what says so."""
+        total, weight, power = 0.0, 0.0, 0.0
+        for partial in PARTIALS:
+            deviation, level, trust = self._partial(rotation, pitch + 12.0 * math.log2(partial))
+            # In cents, the n-th partial is n times as exact as the first.
+            total += level * trust * partial * deviation
+            weight += level * trust * partial
+            power += level
+        return (total / weight if weight > 0.0 else 0.0), power
+
+    def _partial(self, rotation: NDArray[np.complex64], pitch: float) -> tuple[float, float, float]:
+        """Deviation in cents, power, and trust in what is heard of the partial at a fractional pitch."""
         near = np.flatnonzero(np.abs(self._pitches - pitch) <= REACH)
         if len(near) == 0:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         # A bin that has not settled leans towards its own frequency: the two loudest mostly lie on either side, and lean apart.
         loudest = near[np.argsort(np.abs(rotation[near]))[-2:]]
         level = np.abs(rotation[loudest]) + TINY
@@ -63,8 +75,8 @@ class Tuner:
         deviations = 1200.0 * np.log2(frequency / nominal) + 100.0 * (self._pitches[loudest] - pitch)
         deviation = float(np.average(deviations, weights=level))
         if abs(deviation) > WIDEST_CENTS:
-            return 0.0, 0.0
-        return deviation, float(level[-1]) * self._trust[loudest[-1]]
+            return 0.0, 0.0, 0.0
+        return deviation, float(level[-1]), float(self._trust[loudest[-1]])
 
 
 class TuningFollower:

@@ -76,9 +76,8 @@ def trials(recordings: Path | None, extent: Extent) -> Iterator[Trial]:
             )
     if recordings:
         rooms = [(_short(path), read_audio(path)) for path in audio_files(recordings / "rir")] if extent.elsewhere else []
-        yield from _recorded(
-            recordings, extent.every, noises.get("real", []) if extent.elsewhere else [], [room for _, room in rooms]
-        )
+        beside = noises.get("real", []) if extent.elsewhere else []
+        yield from _recorded(recordings, extent.every, beside, [room for _, room in rooms])
         for name, room in rooms:
             yield from (Trial("melodies", f"room {name}", _in_room(case, room)) for case in noisy)
     for kind, sounds in (noises | {"silence": [np.zeros(RATE, np.float32)]}).items():

@@ -21,7 +21,7 @@ from rich.progress import track
 from benchmarks import budget, cents, clips, compare, report, run, scale, sets, speed
 from benchmarks.sets import HELD_OUT
 from rtmelody.config import Config
-from rtmelody.core.network import Network, model_folder
+from rtmelody.core.network import Network, model_folder, read_manifest
 from rtmelody.io.files import read_audio
 from rtmelody.train import evaluate
 
@@ -100,6 +100,7 @@ def describe() -> dict[str, Any]:
     return {
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "commit": commit.stdout.strip(),
+        "model": read_manifest(model_folder("melody")).sha256[:12],
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "versions": {package: version(package) for package in PACKAGES if find_spec(package.replace("-", "_"))},
     }

@@ -22,7 +22,7 @@ HISTOGRAM_MS = np.arange(-20, 310, 10)
 
 
 def compare(clips: list[Clip], work: Path, only: list[str]) -> dict[str, dict]:
-    """{"peers": {name: figures}, "absent": {name: why}}; `only` names the adapters to run, all if empty."""
+    """{"peers": {name: figures}, "absent": {name: why}, "noise_alone_s": {kind: s}}; `only`: adapters to run, all if empty."""
     adapters = [adapter for adapter in run.adapters() if not only or adapter.stem in only]
     peers, absent = {}, {}
     with Progress() as progress, ThreadPoolExecutor(PARALLEL) as pool:
@@ -37,7 +37,8 @@ def compare(clips: list[Clip], work: Path, only: list[str]) -> dict[str, dict]:
             except AbsentError as error:
                 absent[adapter.stem] = str(error)
                 progress.console.print(f"{adapter.stem} is absent: {error}")
-    return {"peers": peers, "absent": absent}
+    alone = {kind: sum(clip.seconds for clip in these) for kind, these in _by_condition(clips, ALONE).items()}
+    return {"peers": peers, "absent": absent, "noise_alone_s": alone}
 
 
 def _one(adapter: Path, clips: list[Clip], work: Path, done: Callable[[], None]) -> dict:

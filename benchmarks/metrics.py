@@ -1,17 +1,16 @@
-"""How right, and how soon. Matching is mir_eval's; what differs from its defaults is said here.
+"""How right, and how soon.
 
-- Live F1 matches on the time of *emission*: a note counts if it came at most EARLY_S before and the tolerance after the true
-  onset. mir_eval's tolerance is symmetric, so times are shifted to the middle of that window.
+- Live F1 matches on the time of *emission*.
 - Onset F1 matches on the onset that the peer reports, as is usual offline.
 - Notes that begin inside a doubtful annotation count neither way.
 """
 
 from dataclasses import dataclass
 
-import mir_eval
 import numpy as np
 
-EARLY_S = 0.05  # annotations of real recordings lag or lead by up to this
+from rtmelody.train.evaluate import match, match_live
+
 LIVE_S = (0.03, 0.05, 0.1, 0.2)
 ONSET_S = (0.05, 0.1)
 REGISTERS = {"low": (0, 48), "middle": (48, 84), "high": (84, 128)}
@@ -38,7 +37,7 @@ class Outcome:
 def summary(outcomes: list[Outcome]) -> dict[str, float]:
     """Every figure over these outcomes together; figures without a case are left out."""
     outcomes = [_without_doubtful(one) for one in outcomes]
-    figures: dict[str, float] = {}
+    figures: dict[str, float] = {"notes": sum(len(one.truth) for one in outcomes)}
     for tolerance in ONSET_S:
         figures[f"f1_onset_{_ms(tolerance)}"] = _f1(outcomes, [onset_matches(one, tolerance) for one in outcomes])
     figures["f1_onset_offset"] = _f1(outcomes, [onset_matches(one, 0.05, offsets=True) for one in outcomes])
@@ -60,12 +59,12 @@ def false_notes_a_minute(outcomes: list[Outcome]) -> float:
 
 def onset_matches(one: Outcome, tolerance_s: float, *, offsets: bool = False) -> list[tuple[int, int]]:
     """(true, found) pairs by reported onset, and offset within a fifth of the note (at least 50 ms) if asked."""
-    return _match(one, one.found[:, 0], tolerance_s, offsets=offsets)
+    return match(one.truth, one.found[:, 0], one.found[:, 2], tolerance_s, one.found[:, 1] if offsets else None)
 
 
 def live_matches(one: Outcome, tolerance_s: float) -> list[tuple[int, int]]:
-    """(true, found) pairs of notes emitted from EARLY_S before to `tolerance_s` after the true onset."""
-    return _match(one, one.found[:, 3] - (tolerance_s - EARLY_S) / 2, (tolerance_s + EARLY_S) / 2)
+    """(true, found) pairs by the time of emission."""
+    return match_live(one.truth, one.found[:, 3], one.found[:, 2], tolerance_s)
 
 
 def calibration(outcomes: list[Outcome], matches: list[list[tuple[int, int]]]) -> dict[str, float]:
@@ -80,22 +79,6 @@ def calibration(outcomes: list[Outcome], matches: list[list[tuple[int, int]]]) -
     place = np.minimum((sure[told] * BINS).astype(int), BINS - 1)
     errors = [abs(np.sum(sure[told][place == b] - right[told][place == b])) for b in range(BINS)]
     return {"ece": sum(errors) / told.sum()}
-
-
-def _match(one: Outcome, times: np.ndarray, tolerance_s: float, *, offsets: bool = False) -> list[tuple[int, int]]:
-    if not len(one.truth) or not len(one.found):
-        return []
-    ends = one.found[:, 1] if offsets else times + 0.1
-    reference = np.column_stack((one.truth[:, 0], np.maximum(one.truth[:, 1], one.truth[:, 0] + 0.01)))
-    matches = mir_eval.transcription.match_notes(
-        reference + _BEFORE, mir_eval.util.midi_to_hz(one.truth[:, 2]),
-        np.column_stack((times, np.maximum(ends, times + 0.01))) + _BEFORE, mir_eval.util.midi_to_hz(np.rint(one.found[:, 2])),
-        onset_tolerance=tolerance_s, pitch_tolerance=50.0, offset_ratio=0.2 if offsets else None,
-    )  # fmt: skip
-    return [(int(true), int(found)) for true, found in matches]
-
-
-_BEFORE = 1.0  # mir_eval wants no times before zero
 
 
 def _without_doubtful(one: Outcome) -> Outcome:

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmelody.core.network import Network, model_folder
+from rtmelody.core.network import Network, model_folder, read_manifest
 from rtmelody.errors import PairingError
 from rtmelody.pairing.attempt import PairResult
 from rtmelody.pairing.melody import Role
@@ -22,6 +22,7 @@ class PartyApart:
     def __init__(self, role: Role, sample_rate: float, model: str, audio_only: bool) -> None:
         """Start the process; its keys stay there until `result`."""
         context = get_context("spawn")
+        read_manifest(model_folder(model))  # what is wrong with it is better said here than by that process
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, role, sample_rate, model, audio_only), daemon=True)
         self._process.start()

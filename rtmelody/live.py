@@ -121,8 +121,9 @@ class StreamClock:
 class Watch:
     """Notices that a source has died, though it does not say so, or that this process was suspended meanwhile."""
 
-    def __init__(self, now: float) -> None:
-        """Watch a source that is started now (`time.monotonic`, like all times here)."""
+    def __init__(self, now: float, mute_s: float = MUTE_S) -> None:
+        """Watch a source that is started now (`time.monotonic`, like all times here); zeros may come for `mute_s`."""
+        self._mute_s = mute_s
         self._looked_at = self._heard_at = self._sounded_at = now
         self._begun = self._sounded = False
 
@@ -141,8 +142,8 @@ class Watch:
         patience_s = FALTERING_S if self._begun else PATIENCE_S
         if now - self._heard_at > patience_s:
             raise AudioDeviceError(f"The audio input has sent nothing for {patience_s:g} s: is it still connected?")
-        if self._sounded and now - self._sounded_at > MUTE_S:
-            raise AudioDeviceError(f"The audio input has sent nothing but zeros for {MUTE_S:g} s: is it muted or gone?")
+        if self._sounded and now - self._sounded_at > self._mute_s:
+            raise AudioDeviceError(f"The audio input has sent nothing but zeros for {self._mute_s:g} s: is it muted or gone?")
 
 
 def run(
@@ -153,20 +154,20 @@ def run(
     stopping: threading.Event | None = None,
     clock: StreamClock | None = None,
     on_samples: Callable[[NDArray[np.float32]], None] = lambda _samples: None,
-    watched: bool = False,
+    mute_s: float | None = None,
 ) -> Status:
     """Recognize a source until it is finished or `stopping` is set; whatever happens, every note is ended.
 
     `on_samples` gets what was heard, `on_event` the events in order, `on_status` the state every few milliseconds, all from
-    this thread; a `clock` is kept in step with the stream. The source is the caller's to stop. With `watched`, raises
-    AudioDeviceError if a running source falters without being finished.
+    this thread; a `clock` is kept in step with the stream. The source is the caller's to stop. With `mute_s`, raises
+    AudioDeviceError if a running source falters without being finished, or once it sends nothing but zeros for so long.
     """
     stopping = stopping or threading.Event()
     status = Status()
     warm_up(recognizer)
     try:
         source.start()
-        watch, delivered = Watch(time.monotonic()) if watched else None, 0
+        watch, delivered = None if mute_s is None else Watch(time.monotonic(), mute_s), 0
         while not stopping.is_set():
             finished = source.finished  # asked before reading, so that the last block is not missed
             samples, now = source.ring.read(), time.monotonic()

@@ -1,5 +1,6 @@
 """The real chain, timed: a tone is played, heard, recognized and sent as MIDI, through whatever leads from output to input."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ def measure(config: Config, count: int, done: Callable[[], None]) -> list[Trial]
         try:
             loudspeaker.start()
             recognizer = Recognizer(microphone.sample_rate, config)
-            run(microphone, recognizer, session.hear, session.play, session.finished, session.clock, watched=True)
+            run(microphone, recognizer, session.hear, session.play, session.finished, session.clock, mute_s=math.inf)
         finally:
             loudspeaker.stop()
             microphone.stop()

@@ -3,15 +3,16 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
-from conftest import needs, organ, wait_for
+from conftest import jackd, needs, organ, wait_for
 from stage import Stage, port_of
 
 from rtmelody.config import load_config
 from rtmelody.core.checkup import examine
-from rtmelody.events import NoteOn
+from rtmelody.events import Note
 
 RATE = 48_000
 
@@ -25,16 +26,17 @@ def sine(frequency, level_db, seconds=4.0):
 
 
 def notes(cents):
-    return [NoteOn(0, 60, 90, 0, 1.0, deviation) for deviation in cents]
+    return [Note(3.0, 3.1, 60, 90, 1.0, deviation, 3.05) for deviation in cents]
 
 
-def looked_at(samples, played=(), silence=()):
-    return examine(samples, RATE, played, silence, 440.0)
+def looked_at(samples, played=(), levels=()):
+    return examine(samples, RATE, played, levels, 440.0)
 
 
 def test_levels():
     quiet_then_loud = np.concatenate((hiss(-60, 2.0), sine(440, -6, 2.0)))
-    found = looked_at(quiet_then_loud, notes([0.0] * 5), [-70.0] * 100)
+    levels = [(at, -20.0 if 2.9 < at < 3.4 else -70.0) for at in np.arange(0.0, 4.0, 0.01)]  # with an attack and an end
+    found = looked_at(quiet_then_loud, notes([0.0] * 5), levels)
     assert found.peak_db == pytest.approx(-6, abs=0.1)
     assert found.floor_db == pytest.approx(-60, abs=1)
     assert found.gate_db == pytest.approx(-64)
@@ -84,6 +86,24 @@ def test_through_a_real_input(jack_server, tmp_path):
         found = json.loads(checking.communicate(timeout=60)[0])
         assert checking.returncode == 0
     assert found["notes"] >= len(pitches)
+    assert -90 < found["gate_db"] < -60  # a few dB above the hiss in one resonator
     assert found["cents"] == pytest.approx(25, abs=6)
     assert any("a4_hz" in sentence for sentence in found["advice"])
     assert load_config(written).tuning.a4_hz == pytest.approx(446.4, abs=1.6)
+
+
+@needs("jackd", "jack_wait", "jack_lsp")
+def test_a_server_that_dies_keeps_nobody(tmp_path):
+    """PortAudio hangs in closing then; the exit must not."""
+    command = [sys.executable, "-m", "rtmelody", "check", "--device", "fakemic", "--seconds", "60"]
+    with jackd(48_000) as server, Stage(tmp_path) as stage:
+        play = stage.microphone(hiss(-40, 30.0))
+        checking = stage.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: port_of("PortAudio"))
+        play()
+        time.sleep(2.0)
+        server.kill()
+        found, complaint = checking.communicate(timeout=30)
+    assert "Traceback" not in complaint
+    assert "noise floor" in found  # what was heard until then
+    assert checking.returncode == 0

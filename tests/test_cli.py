@@ -188,9 +188,11 @@ def test_demo(tmp_path):
 
 
 def test_training_refuses_its_test_soundfont(tmp_path):
-    font = tmp_path / "font.sf2"
-    font.touch()
+    font, copy = tmp_path / "font.sf2", tmp_path / "sources" / "soundfonts" / "copy.sf2"
+    copy.parent.mkdir(parents=True)
+    for path in (font, copy):
+        path.write_bytes(b"sound")
     (tmp_path / "alias.sf2").symlink_to(font)
-    refused(
-        rtmelody("train", "--soundfont", tmp_path / "alias.sf2", "--held-out", font, "--work", tmp_path / "w"), 9, "held-out"
-    )
+    rest = ("--held-out", font, "--work", tmp_path / "w")
+    refused(rtmelody("train", "--soundfont", tmp_path / "alias.sf2", *rest), 9, "held-out")
+    refused(rtmelody("train", "--sources", tmp_path / "sources", *rest), 9, "held-out")

@@ -1,5 +1,6 @@
 """The engine's parts: its board, its watch over the input, what it records. test_listen tests the whole on a real server."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -116,6 +117,13 @@ def test_a_source_that_falters_is_noticed(history, fault):
             watch.observe(samples, now)
     else:
         watch.observe(samples, now)
+
+
+def test_zeros_are_no_fault_where_they_are_expected():
+    """Between the tones of `latency`, and in the pauses that `check` asks for."""
+    watch = Watch(0.0, math.inf)
+    for now in np.arange(0.0, 5.0, 0.1):
+        watch.observe(SILENCE if now > 0.2 else SOUNDING, now)
 
 
 def test_the_callback_neither_allocates_nor_waits():

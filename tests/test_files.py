@@ -44,6 +44,13 @@ def bad(tmp_path, kind):
     elif kind == "nan":
         noise[20_000] = np.nan
         soundfile.write(path, noise, 44_100, subtype="FLOAT")
+    elif kind == "unfinished flac":  # its writer was killed before the first frame
+        path = tmp_path / "bad.flac"
+        soundfile.write(path, noise, 44_100)
+        head = bytearray(path.read_bytes()[:86])
+        head[8 + 13] &= 0xF0  # the number of samples, which STREAMINFO leaves at 0 until the end
+        head[8 + 14 : 8 + 18] = bytes(4)
+        path.write_bytes(head)
     elif kind.startswith("cut"):
         path = tmp_path / f"bad.{kind.split()[1]}"
         soundfile.write(path, noise, 44_100)
@@ -58,6 +65,7 @@ def bad(tmp_path, kind):
         ("empty", "is empty"),
         ("text", "not audio"),
         ("no sound", "no sound"),
+        ("unfinished flac", "no sound"),
         ("folder", "directory"),
         ("nan", "not numbers"),
         ("cut wav", "truncated"),

@@ -43,9 +43,9 @@ RATE = 48_000
 class Guarded:
     """A client that remembers cookies, of a guarded page."""
 
-    def __init__(self, token, clock=lambda: 0.0):
+    def __init__(self, token, clock=lambda: 0.0, origin=None):
         app = Starlette(routes=[Route("/", lambda _request: PlainTextResponse("come in"))])
-        transport = httpx.ASGITransport(Guard(app, token, clock))
+        transport = httpx.ASGITransport(Guard(app, token, origin, clock))
         self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost:8765")
 
     def get(self, url, **options):
@@ -68,12 +68,22 @@ def test_the_token_is_asked_for_and_then_remembered():
         ({"origin": "http://localhost:8765"}, 200),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"host": "evil.example:8765"}, 403),  # a name of theirs that leads here
         ({"host": "localhost.evil.example"}, 403),
     ],
 )
 def test_other_sites_are_refused(headers, status):
     assert Guarded(None).get("/", headers=headers).status_code == status
+
+
+def test_a_proxy_may_serve_it():
+    client = Guarded("secret", origin="https://stage.example")
+    for host in ("stage.example", "localhost:8765"):  # it may hand on the name that was asked for, or its own
+        headers = {"origin": "https://stage.example", "host": host}
+        assert client.get("/", headers=headers).status_code == 401
+        assert "Secure" in client.get("/?token=secret", headers=headers).headers["set-cookie"]
+        assert client.get("/?token=secret", headers=headers | {"origin": "https://evil.example"}).status_code == 403
 
 
 def test_who_guesses_is_refused_unheard_for_a_while():
@@ -235,8 +245,9 @@ def test_microphones_have_a_limit_and_malformed_samples_an_answer(theatre):
         streams[0].send(b"abc")
         with pytest.raises(ConnectionClosed, match="4400"):
             streams[0].recv(timeout=10)
-    with theatre.socket("microphone", rate="fast") as wrong, pytest.raises(ConnectionClosed, match="4400"):
-        wrong.recv(timeout=10)
+    for rate in ("fast", "%C2%B2", "9" * 5_000):  # the second is a digit, but no number
+        with theatre.socket("microphone", rate=rate) as wrong, pytest.raises(ConnectionClosed, match="4400"):
+            wrong.recv(timeout=10)
 
 
 def test_samples_that_a_browser_sends_give_the_notes_of_the_file(theatre, demo, network):

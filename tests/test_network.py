@@ -105,8 +105,9 @@ def test_missing_parts(copy):
     (copy / "model.tflite").unlink()
     with pytest.raises(ModelError, match="Cannot read"):
         Network(copy)
-    with pytest.raises(ModelError, match="no model 'nothing'"):
-        model_folder("nothing")
+    for name in ("nothing", "~nobody/nothing"):
+        with pytest.raises(ModelError, match=f"no model '{name}'"):
+            model_folder(name)
 
 
 def test_no_runtime(monkeypatch):

@@ -10,6 +10,7 @@ from benchmarks import report, run
 from benchmarks.live import report as live
 from benchmarks.pairing import report as pairing
 from benchmarks.report import BEGIN, END
+from rtmelody.core.network import read_manifest
 
 RESULT, PAIRING, LIVE = report.load(report.newest()), pairing.load(), live.load()
 PERIOD_MS = 1000 * 128 / 48_000  # of the JACK server in benchmarks/live
@@ -21,6 +22,13 @@ def test_figures_are_those_of_the_newest_result():
     assert END in README
     assert report.with_figures(README, RESULT) == README
     assert report.document(RESULT) == report.DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_committed_results_are_of_the_shipped_model():
+    shipped = read_manifest(ROOT / "models" / "melody").sha256
+    measured = (RESULT, PAIRING, *(LIVE[stage] for stage in ("latency", "tradeoff", "provisional")))
+    for result in measured:
+        assert shipped.startswith(result["about"]["model"])
 
 
 def test_committed_result_holds_the_floors():

@@ -160,6 +160,7 @@ def test_abc_and_musicxml_scores_are_written_out(tmp_path):
         ("text.txt", b"CDE", "MusicXML"),
         ("noise.mid", b"\x00" * 100, "no MIDI file"),
         ("empty.mid", b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk\x00\x00\x00\x04\x00\xff\x2f\x00", "no note"),
+        ("timeless.mid", b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x00MTrk\x00\x00\x00\x04\x00\xff\x2f\x00", "beats"),
         ("noise.musicxml", b"<score", "cannot be read"),
     ],
 )

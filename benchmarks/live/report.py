@@ -46,6 +46,10 @@ at the end.
 """
 
 
+WHEN = """## When each was measured
+"""
+
+
 def load() -> dict[str, Any]:
     """The result; nothing before the first."""
     return json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
@@ -64,9 +68,8 @@ def write(result: dict[str, Any]) -> None:
 def document(result: dict[str, Any]) -> str:
     """The figures in Markdown."""
     stages = {name: stage["found"] for name, stage in result.items()}
-    when = sorted({f"{stage['about']['commit']}, {stage['about']['date']}" for stage in result.values()})
     return "\n".join([
-        f"# The live path\n\n`python -m benchmarks.live`, measured at {' and '.join(when)}.\n",
+        "# The live path\n\nWritten by `python -m benchmarks.live`.\n",
         ONSETS,
         *_table(("", "right", "median", "90 % within", "jitter"), map(_latency, stages["latency"].items())),
         FIXED,
@@ -86,7 +89,14 @@ def document(result: dict[str, Any]) -> str:
         ),
         PAGE.format(**stages["page"]),
         VIEWERS.format(**stages["viewers"]),
+        WHEN,
+        *_table(("", "commit", "day"), map(_when, result.items())),
     ])  # fmt: skip
+
+
+def _when(row: tuple[str, dict[str, Any]]) -> tuple[str, ...]:
+    name, stage = row
+    return name.replace("_", " "), stage["about"]["commit"], stage["about"]["date"]
 
 
 def _latency(row: tuple[str, dict[str, float]]) -> tuple[str, ...]:

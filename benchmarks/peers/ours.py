@@ -10,10 +10,11 @@
 import harness  # isort: skip (times the start-up)
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from rtmelody import Recognizer, notes
+from rtmelody import NoteOn, Recognizer, notes
 from rtmelody.config import Config
 from rtmelody.core.network import Network, model_folder
 
@@ -22,10 +23,11 @@ NETWORK = Network(model_folder(CONFIG.model))
 
 
 def transcribe(audio: np.ndarray, rate: int) -> Iterator[harness.Note]:
-    """As live: block by block, and flushed."""
+    """As live: block by block, and flushed; a note is there when the block that decided it is."""
     recognizer, events = Recognizer(rate, CONFIG, NETWORK), []
-    for block, _ in harness.blocks(audio, CONFIG.audio.block_size):
-        events += recognizer.push(block)
+    for block, there in harness.blocks(audio, CONFIG.audio.block_size):
+        decided = recognizer.push(block)
+        events += [replace(event, at=there) if isinstance(event, NoteOn) else event for event in decided]
     for note in notes(events + recognizer.flush(), rate):
         yield note.onset, note.offset, note.midi, note.emitted_at, note.confidence
 

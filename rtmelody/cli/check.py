@@ -1,5 +1,6 @@
 """`rtmelody check`: what is wrong with the input, and what to set."""
 
+import math
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,11 @@ def check(
 
     from rtmelody.config import load_config
 
-    config = overridden(load_config(config_file), audio={"device": index_or_name(device), "channel": channel})
+    config = overridden(
+        load_config(config_file),
+        audio={"device": index_or_name(device), "channel": channel},
+        tuning={"follow": False},  # deviations are to be measured, not followed
+    )
     found, losses = _listen(config, seconds, as_json)
     if as_json:
         click.echo(msgspec.json.encode(asdict(found) | {"losses": losses, "advice": found.advice()}))
@@ -59,7 +64,7 @@ def _listen(config: "Config", seconds: float, quiet: bool) -> tuple["Checkup", i
     from rtmelody.core.checkup import examine
     from rtmelody.core.recognizer import Recognizer
     from rtmelody.errors import AudioDeviceError
-    from rtmelody.events import Event, NoteOn
+    from rtmelody.events import Event, notes
     from rtmelody.io.audio import Microphone
     from rtmelody.live import Status, run
 
@@ -67,27 +72,25 @@ def _listen(config: "Config", seconds: float, quiet: bool) -> tuple["Checkup", i
     rate, stopping = microphone.sample_rate, threading.Event()
     heard: list[NDArray[np.float32]] = []
     events: list[Event] = []
-    silence: list[float] = []
+    levels: list[tuple[float, float]] = []
     with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
         task = progress.add_task("Play or sing, and leave a pause", total=seconds)
 
         def show(status: Status) -> None:
             progress.update(task, completed=status.seconds)
-            if status.sounding is None:
-                silence.append(status.level_db)
+            levels.append((status.seconds, status.level_db))
             if status.seconds >= seconds:
                 stopping.set()
 
         try:
-            run(microphone, Recognizer(rate, config), events.append, show, stopping, on_samples=heard.append, watched=True)
+            run(microphone, Recognizer(rate, config), events.append, show, stopping, on_samples=heard.append, mute_s=math.inf)
         except AudioDeviceError as fault:  # what was heard before it is worth a look
             if not heard:
                 raise
             click.echo(f"rtmelody: {fault}", err=True)
         finally:
             microphone.stop()
-    played = [event for event in events if isinstance(event, NoteOn)]
-    found = examine(np.concatenate(heard), rate, played, silence[len(silence) // 20 :], config.tuning.a4_hz)
+    found = examine(np.concatenate(heard), rate, notes(events, rate), levels, config.tuning.a4_hz)
     return found, microphone.ring.overflows + microphone.xruns
 
 

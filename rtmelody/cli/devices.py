@@ -17,15 +17,19 @@ def devices(outputs: bool, as_json: bool, config_file: Path | None) -> None:
     Give `listen --device` an index, a name or a part of a name.
     """
     import json
+    from contextlib import suppress
     from dataclasses import asdict
 
     from rtmelody.config import load_config
+    from rtmelody.errors import AudioDeviceError
     from rtmelody.io import audio
 
     settings = load_config(config_file).audio
     direction: audio.Direction = "output" if outputs else "input"
     found = audio.devices(direction)
-    chosen = audio.resolved(settings.output_device if outputs else settings.device, direction) if found else None
+    chosen = None
+    with suppress(AudioDeviceError):  # the one that is named may be unplugged: this shows what there is instead
+        chosen = audio.resolved(settings.output_device if outputs else settings.device, direction)
     if not found and not as_json:
         click.echo(f"No audio {direction} was found: connect one, or try `rtmelody demo`, which needs none.")
     for device in found:

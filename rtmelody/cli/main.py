@@ -1,9 +1,10 @@
 """The command `rtmelody`: one verb a file, loaded only when it is called."""
 
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -70,7 +71,18 @@ def main(arguments: list[str] | None = None) -> Any:
         cli(arguments)
     except RtmelodyError as error:
         click.echo(f"rtmelody: {error}", err=True)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
     except OSError as error:  # a full disk behind standard output, say
         click.echo(f"rtmelody: {error.strerror or error}: {error.filename or 'standard output'}.", err=True)
-        sys.exit(OutputError.exit_code)
+        _leave(OutputError.exit_code)
+    except SystemExit as leaving:
+        _leave(leaving.code)
+
+
+def _leave(code: Any) -> NoReturn:
+    """Exit, even where PortAudio would keep this process for ever because its server has died."""
+    audio = sys.modules.get("rtmelody.io.audio")
+    if audio and audio.hung:
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else bool(code))
+    sys.exit(code)

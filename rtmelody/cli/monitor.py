@@ -1,5 +1,6 @@
 """`rtmelody monitor`: the engine with a page to watch it."""
 
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ CONNECTIONS = 200  # at a time; more are refused
 )
 @click.option("--host", default=LOCALHOST, show_default=True, help="Address to serve at; 0.0.0.0 for tablets on the network.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True)
+@click.option("--origin", metavar="URL", help="Under which a proxy serves the page, as https://stage.example.")
 @click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
 @config_option
 def monitor(
@@ -43,6 +45,7 @@ def monitor(
     records: Path,
     host: str,
     port: int,
+    origin: str | None,
     no_midi: bool,
     config_file: Path | None,
 ) -> None:
@@ -58,7 +61,7 @@ def monitor(
     """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
     from rtmelody.engine.engine import Engine
-    from rtmelody.errors import MonitorError
+    from rtmelody.errors import MonitorError, OutputError
     from rtmelody.io.scores import read_score
 
     try:
@@ -71,11 +74,18 @@ def monitor(
         audio={"device": index_or_name(device), "channel": channel},
         tracker={"speed": speed},
     )
+    if report and not score:
+        raise click.UsageError("--report needs --score: give what is to be played.")
+    if report and not report.parent.is_dir():
+        raise OutputError(f"There is no folder {report.parent} for the report: make it first.")
+    if origin and not re.fullmatch(r"https?://[^/\s]+/?", origin):
+        raise click.UsageError("--origin is the proxy's address: write it as https://stage.example.")
+    origin = origin and origin.rstrip("/")
     expected = read_score(score) if score else None
-    token = None if host in (LOCALHOST, "localhost", "::1") else secrets.token_urlsafe(16)
+    token = None if host in (LOCALHOST, "localhost", "::1") and not origin else secrets.token_urlsafe(16)
     with Engine(config, midi=not no_midi, provisional=True) as engine:
         hub = Hub(engine, config, records, expected)
-        _serve(application(hub, config, token), hub, host, port, token)
+        _serve(application(hub, config, token, origin), hub, host, port, origin, token)
     hub.drain()  # the note that the end has ended
     if report:
         _write(report, hub)
@@ -83,7 +93,7 @@ def monitor(
         raise hub.failed
 
 
-def _serve(app: Any, hub: "Hub", host: str, port: int, token: str | None) -> None:
+def _serve(app: Any, hub: "Hub", host: str, port: int, origin: str | None, token: str | None) -> None:
     """Until Ctrl-C or SIGTERM.
 
     Raises MonitorError if the address is taken.
@@ -100,7 +110,8 @@ def _serve(app: Any, hub: "Hub", host: str, port: int, token: str | None) -> Non
     except OSError as error:
         raise MonitorError(f"Cannot serve at {host}:{port} ({error.strerror}): choose another --port.") from error
     with listening:
-        _invite(host, listening.getsockname()[1], token)
+        port = listening.getsockname()[1]
+        _invite(origin or f"http://{_address(host)}:{port}", token)
         settings = uvicorn.Config(
             app,
             log_level="warning",
@@ -130,14 +141,14 @@ def _server(settings: Any) -> Any:
     return Server(settings)
 
 
-def _invite(host: str, port: int, token: str | None) -> None:
+def _invite(origin: str, token: str | None) -> None:
     """The link, and a code of it for a tablet."""
     if token is None:
-        click.echo(f"http://localhost:{port}/", err=True)
+        click.echo(f"{origin}/", err=True)
         return
     import segno
 
-    link = f"http://{_address(host)}:{port}/?token={token}"
+    link = f"{origin}/?token={token}"
     if sys.stderr.isatty():
         segno.make(link).terminal(out=sys.stderr, compact=True)
     click.echo(link, err=True)
@@ -147,6 +158,8 @@ def _address(host: str) -> str:
     """Under which others find this machine."""
     import socket
 
+    if host in (LOCALHOST, "::1"):
+        return "localhost"
     if host not in ("0.0.0.0", "::"):  # noqa: S104 (the user asks for it)
         return f"[{host}]" if ":" in host else host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -10,6 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
+    from rtmelody.core.network import Network
+    from rtmelody.core.recognizer import Recognizer
 
 config_option = click.option(
     "--config",
@@ -65,6 +67,20 @@ def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
 def index_or_name(device: str | None) -> int | str | None:
     """A device as the configuration names it."""
     return int(device) if device is not None and device.isdigit() else device
+
+
+def recognizer_for(rate: int, config: "Config", network: "Network | None" = None) -> "Recognizer":
+    """A recognizer for a file.
+
+    Raises AudioFileError where its sample rate lies outside 8 to 192 kHz.
+    """
+    from rtmelody.core.recognizer import Recognizer
+    from rtmelody.errors import AudioFileError, ConfigError
+
+    try:
+        return Recognizer(rate, config, network)
+    except ConfigError as error:
+        raise AudioFileError(str(error)) from error
 
 
 def until_signal() -> threading.Event:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rtmelody.cli.options import config_option, index_or_name, overridden, until_signal
-from rtmelody.errors import PairingError, RtmelodyError
+from rtmelody.errors import PairingError
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
@@ -131,6 +130,8 @@ def connect(address: tuple[str, int], **options: Any) -> None:
     """Connect to a device that listens at ADDRESS (HOST or HOST:PORT)."""
     from rtmelody.pairing.melody import Role
 
+    if options["audio_only"] and (address[0] or options["stdio"]):
+        raise click.UsageError("--audio-only needs no network: leave out the address and --stdio.")
     if not (address[0] or options["stdio"] or options["audio_only"]):
         raise click.UsageError("Give the address of the device that listens, or --stdio, or --audio-only.")
     _pair(Role.INITIATOR, calling(address), **options)
@@ -267,7 +268,7 @@ class Paired:
             "authentication_bits": round(self.result.authentication_bits, 1),
             "notes_wrong": self.result.notes_wrong,
         }
-        before = {0: "", 1: ", whom this device meets for the first time"}.get(times, f", for the {times}th time")
+        before = {0: "", 1: ", whom this device meets for the first time"}.get(times, f", met {times} times now")
         text = f"Paired with {facts['peer']}{before}; {self.result.notes_wrong} of the notes were misheard."
         return json.dumps(facts) if as_json else text
 
@@ -285,7 +286,7 @@ def meet(
     home: Path,
     config_file: Path | None,
 ) -> None:
-    """Open sound and channel (none without `call`), pair, let the devices introduce themselves, and `talk`; then exit."""
+    """Open sound and channel (none without `call`), pair, let the devices introduce themselves, and `talk`."""
     require_cryptography()
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
@@ -300,7 +301,6 @@ def meet(
     network = Network(model_folder(config.model))
     stopping = until_signal()
     streams = _streams(config, in_file, out_file, stopping)
-    code = RtmelodyError.exit_code
     try:
         channel = call(stopping) if call else None
         click.echo("Connected; now listen." if channel else "Now listen.", err=True)
@@ -311,16 +311,9 @@ def meet(
         name, peer = known.remember(conversation.introduce(role, identity)) if conversation else (None, None)
         known.succeeded()
         talk(Paired(result, name, peer), conversation)
-        code = 0
-    except RtmelodyError as error:
-        code = error.exit_code
-        click.echo(f"rtmelody: {error}", err=True)
     finally:
-        closed = [stream.stop() for stream in streams]
-        if not all(closed):  # PortAudio hangs: nothing else is left to do
-            sys.stdout.flush()
-            os._exit(code)
-    sys.exit(code)
+        for stream in streams:
+            stream.stop()
 
 
 def _streams(config: "Config", in_file: Path | None, out_file: Path | None, stopping: threading.Event) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rtmelody.cli.options import config_option
+from rtmelody.cli.options import config_option, recognizer_for
 
 
 @click.command()
@@ -28,7 +28,6 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
 
     from rtmelody.config import load_config
     from rtmelody.core.assessment import assess
-    from rtmelody.core.recognizer import Recognizer
     from rtmelody.events import notes
     from rtmelody.io.files import open_audio, write_whole
     from rtmelody.io.reports import page
@@ -36,7 +35,7 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
 
     expected = read_score(score)
     with open_audio(recording) as audio:
-        recognizer = Recognizer(audio.rate, load_config(config_file))
+        recognizer = recognizer_for(audio.rate, load_config(config_file))
         events = [event for block in audio.blocks() for event in recognizer.push(block)]
         played = notes(events + recognizer.flush(), audio.rate)
     found = assess(expected, played)

@@ -72,8 +72,6 @@ def train(
         raise TrainingError(f"Training needs more packages ({error.name}): run `pip install 'rtmelody[train]'`.") from error
     if not soundfonts and not sources:
         raise TrainingError("No sounds to train on: install fluid-soundfont-gm, or give --soundfont or --sources.")
-    if held_out.exists() and any(held_out.samefile(soundfont) for soundfont in soundfonts):
-        raise TrainingError("The held-out soundfont must not be trained on: give another --held-out.")
     pipeline = Pipeline(work, output, list(soundfonts), list(sources), seed, jobs, _progress, start)
     pipeline.run(hours, passes, held_out, melodies, load_config(config_file))
     click.echo(f"The model is in {output}; read its MODEL_CARD.md. Use it with `model: {output}` in a configuration.")

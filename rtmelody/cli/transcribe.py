@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.options import config_option
-from rtmelody.errors import AudioFileError, ConfigError, OutputError
+from rtmelody.cli.options import config_option, recognizer_for
+from rtmelody.errors import AudioFileError, OutputError
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
@@ -72,7 +72,7 @@ def _transcribe_one(
     from rtmelody.io import files, pictures
 
     with files.open_audio(file) as audio, _progress(file, audio.frames, quiet) as advance:
-        recognizer = _recognizer(audio.rate, config, network)
+        recognizer = recognizer_for(audio.rate, config, network)
         events, beginning = [], []
         for block in audio.blocks():
             events += recognizer.push(block)
@@ -91,19 +91,6 @@ def _transcribe_one(
             click.echo(f"{file}: {len(found)} notes -> {target}", err=True)
     if plot:
         files.write_whole(plot, pictures.picture(np.concatenate(beginning), audio.rate, found, file.name))
-
-
-def _recognizer(rate: int, config: "Config", network: "Network") -> Any:
-    """A recognizer at its start.
-
-    Raises AudioFileError for a file whose sample rate lies outside 8 to 192 kHz.
-    """
-    from rtmelody.core.recognizer import Recognizer
-
-    try:
-        return Recognizer(rate, config, network)
-    except ConfigError as error:
-        raise AudioFileError(str(error)) from error
 
 
 def _protect(files: tuple[Path, ...], targets: list[Path]) -> None:

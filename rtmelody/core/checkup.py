@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.config import HIGHEST_A4_HZ, LOWEST_A4_HZ
-from rtmelody.events import NoteOn
+from rtmelody.events import Note
 
 FRAME_S = 0.05
 QUIET = 10  # percentile of the frames' levels that is the noise floor
@@ -20,6 +20,7 @@ HUM_AROUND_HZ = 15.0
 HUM_WIDTH_HZ = 1.5
 QUIETER_S = 0.5  # pieces of sound, of which the quieter half is searched for hum
 FEWEST_NOTES = 4  # before anything is said about tuning
+BEFORE_S, AFTER_S = 0.15, 0.4  # a note, and it is not yet, or no longer, silent
 MARGIN_DB = 6.0  # of the gate above what is heard in silence
 SOFT_DB, NOISY_DB = -30.0, -45.0
 OUT_OF_TUNE_CENTS = 5.0
@@ -61,10 +62,15 @@ class Checkup:
 
 
 def examine(
-    samples: NDArray[np.float32], sample_rate: float, played: Sequence[NoteOn], silence_db: Sequence[float], a4_hz: float
+    samples: NDArray[np.float32],
+    sample_rate: float,
+    played: Sequence[Note],
+    levels: Sequence[tuple[float, float]],
+    a4_hz: float,
 ) -> Checkup:
-    """Look at an input's samples [n], the notes recognized in them, and the loudest resonator's level in hops without one."""
+    """Look at an input's samples [n], the notes recognized in them, and the loudest resonator's levels (at s, dB)."""
     frames = _frames(samples, round(FRAME_S * sample_rate))
+    silence_db = [level for at, level in levels if not any(n.onset - BEFORE_S < at < n.offset + AFTER_S for n in played)]
     cents = float(np.median([note.cents for note in played])) if len(played) >= FEWEST_NOTES else None
     return Checkup(
         seconds=len(samples) / sample_rate,
@@ -76,7 +82,7 @@ def examine(
         notes=len(played),
         cents=cents,
         a4_hz=None if cents is None else float(np.clip(a4_hz * 2 ** (cents / 1200), LOWEST_A4_HZ, HIGHEST_A4_HZ)),
-        gate_db=float(np.percentile(silence_db, 95)) + MARGIN_DB if len(silence_db) else LOWEST_DB,
+        gate_db=float(np.percentile(silence_db, 95)) + MARGIN_DB if silence_db else LOWEST_DB,
     )
 
 

@@ -5,6 +5,7 @@ it is refused. Reset means zeros: nothing is reloaded.
 """
 
 import hashlib
+import os
 from contextlib import suppress
 from importlib import import_module, resources
 from pathlib import Path
@@ -65,7 +66,8 @@ def model_folder(name: str) -> Path:
     Raises ModelError if there is none.
     """
     package = Path(str(resources.files("rtmelody")))
-    for folder in (Path(name).expanduser(), package / "models" / name, package.parent / "models" / name):
+    given = Path(os.path.expanduser(name))  # noqa: PTH111 (that of pathlib raises where there is no such user)
+    for folder in (given, package / "models" / name, package.parent / "models" / name):
         with suppress(OSError):  # a folder that may not be read, or a name too long to be one
             if (folder / "manifest.json").is_file():
                 return folder

@@ -16,6 +16,8 @@ from rtmelody.timebase import hops
 
 FAINT = 0.25  # of what strikes a sounding note again: less, and nothing was struck
 AFTER_STRIKE_S = 0.05  # for which a strike explains a new pitch
+CHANGING_DOUBT = 0.2  # of the doubt that is allowed before a new note, where another sounds
+HINT = 0.25  # probability from which a pitch is worth a provisional note, though it is no candidate yet
 
 
 class State(Enum):
@@ -107,6 +109,7 @@ class Tracker:
         self._onsets: deque[NDArray[np.float32]] = deque(maxlen=hops(AFTER_STRIKE_S, hop_s))  # of the latest hops
         self._peak = 0  # hops in a row for which it has been high: in one alone it may mean the next note
         self._candidate: int | None = None
+        self._hint: int | None = None  # class that may become the candidate
         self._evidence = 0.0  # probability · seconds that the candidate has gathered
         self._nominated_at = 0  # sample index
 
@@ -122,8 +125,9 @@ class Tracker:
 
     @property
     def pending(self) -> int | None:
-        """Pitch that gathers evidence, and may be announced next."""
-        return None if self._candidate is None else self._lowest + self._candidate
+        """Pitch that gathers evidence, or is about to, and may be named next."""
+        likely = self._hint if self._candidate is None else self._candidate
+        return None if likely is None else self._lowest + likely
 
     def advance(self, posterior: Posterior) -> list[Event]:
         """Take one hop; what it decides."""
@@ -134,12 +138,14 @@ class Tracker:
         events: list[Event] = []
         for action in actions:
             events += self._act(action, posterior, best)
+        hinted = posterior.classes.item(best) >= HINT and self._open(posterior) and self._is_other(best)
+        self._hint = best if hinted else None
         return events
 
     def finish(self, at: int) -> list[Event]:
         """End whatever sounds, at sample `at`, and forget everything else."""
         events = self._note_off(at)
-        self.state, self._last, self._candidate = State.SILENT, None, None
+        self.state, self._last, self._candidate, self._hint = State.SILENT, None, None, None
         self._evidence, self._age, self._unheard, self._armed, self._peak = 0.0, 0, 0, False, 0
         self._onsets.clear()
         return events
@@ -163,7 +169,7 @@ class Tracker:
         probable = posterior.classes.item(best) >= self.thresholds.on_probability and self._open(posterior)
         if best == self._note and probable and self._struck_again():
             return Signal.STRUCK
-        rival = probable and best != self._note and not (best == self._last and self._age < self._refractory)
+        rival = probable and self._is_other(best)
         if rival and settled and self._suffices(posterior, best):
             return Signal.CONFIRMED
         released = 2 * self._release if rival and self._slides(best) else self._release
@@ -172,6 +178,10 @@ class Tracker:
         if rival:
             return Signal.RIVAL
         return Signal.HELD if self._note is not None and self._unheard == 0 else Signal.QUIET
+
+    def _is_other(self, best: int) -> bool:
+        """Whether a pitch is neither the one that sounds nor one that has only just ended."""
+        return best != self._note and not (best == self._last and self._age < self._refractory)
 
     def _open(self, posterior: Posterior) -> bool:
         """Whether it is loud enough for anything to be heard."""
@@ -186,9 +196,9 @@ class Tracker:
         gathered, needed = self._evidence_for(posterior, rival), self.thresholds.evidence
         if self._slides(rival):
             return gathered >= self.thresholds.slide * needed
-        # Where a note sounds, half the doubt is allowed: the first sign of the next one may be of a wrong pitch.
-        sure = self.thresholds.sure if self._note is None else (1.0 + self.thresholds.sure) / 2
-        return gathered >= needed or (self.recent is not None and posterior.classes.item(rival) >= sure)
+        # Where a note sounds, less doubt is allowed: the first sign of the next one may be of a wrong pitch.
+        doubt = (1.0 - self.thresholds.sure) * (1.0 if self._note is None else CHANGING_DOUBT)
+        return gathered >= needed or (self.recent is not None and posterior.classes.item(rival) >= 1.0 - doubt)
 
     def _slides(self, rival: int) -> bool:
         """Whether the rival is next to the sounding note and nothing was struck: a vibrato, or a voice that drifts."""

@@ -192,7 +192,10 @@ def _standard_input() -> Connection:
     """A copy of it that another process can be given."""
     if sys.platform == "win32":
         raise AudioDeviceError("Windows cannot hand on standard input: use `rtmelody transcribe -`, or a device.")
-    return Connection(os.dup(0), writable=False)
+    try:
+        return Connection(os.dup(0), writable=False)
+    except OSError as error:
+        raise AudioDeviceError("Standard input is closed.") from error
 
 
 @contextmanager

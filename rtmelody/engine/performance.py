@@ -30,7 +30,7 @@ from rtmelody.io.osc import OscPort
 from rtmelody.io.pcm import PcmInput
 from rtmelody.io.sender import NOW, Port, Sender
 from rtmelody.io.session import Fault, SessionRecorder
-from rtmelody.live import Source, Status, StreamClock, run
+from rtmelody.live import MUTE_S, Source, Status, StreamClock, run
 
 RETRY_S = 0.5  # between two looks for an input that has gone
 CENTS_S = 0.025  # so often the deviation of the sounding note is looked at
@@ -106,7 +106,7 @@ class Performance:
         self._stopping = threading.Event()
         self._posted = 0  # events on the board
         self._looked_at = 0.0  # at the deviation of the sounding note
-        self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=undisturbed())
+        self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=undisturbed(), sample_rate=0.0)
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
 
     def stop(self) -> None:
@@ -197,7 +197,7 @@ class Performance:
         self._record_on(rate, since_s)
         overflows, xruns = self._snapshot.overflows, self._snapshot.xruns
         recognizer, clock = Recognizer(rate, self._config, self._network), StreamClock(rate)
-        self._recognizer, self._snapshot.sample_rate = recognizer, rate
+        self._recognizer = recognizer
 
         def emit(event: Event) -> None:
             self._send(event, clock)  # first: whoever plays must not wait for the rest
@@ -215,6 +215,7 @@ class Performance:
                 self._follow(recognizer, seconds - self._snapshot.seconds, clock)
             if seconds == self._snapshot.seconds and time.monotonic() - self._snapshot.at < REFRESH_S:
                 return
+            self._snapshot.sample_rate = rate  # not before: it says that this process can listen
             self._snapshot.seconds, self._snapshot.level_db = seconds, status.level_db
             self._snapshot.sounding, self._snapshot.a4_hz = status.sounding, recognizer.framing.a4_hz
             self._snapshot.pending = recognizer.tracker.pending
@@ -229,7 +230,7 @@ class Performance:
 
         # A pipe may pause, and may be quicker than the clock: nothing is wrong with it then.
         try:
-            run(source, recognizer, emit, show, self._stopping, clock, keep, watched=not self._stdin)
+            run(source, recognizer, emit, show, self._stopping, clock, keep, mute_s=None if self._stdin else MUTE_S)
         finally:
             self._announce(recognizer, since_s)
 

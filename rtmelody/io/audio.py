@@ -16,6 +16,7 @@ from rtmelody.core.ring import Ring
 from rtmelody.errors import AudioDeviceError
 
 CLOSING_S = 1.0  # a living device closes sooner
+hung = False  # whether a stream could not be closed: then the exit of this process would wait for ever, see `cli.main`
 SHORTEST_RING_S = 1.0  # of a loudspeaker, which is given a whole tone at once
 
 
@@ -179,6 +180,7 @@ def resolved(device: str | int | None, direction: Direction) -> int:
 
 def _closed_in_time(stream: Any) -> bool:
     """Close a stream from a thread of its own; whether that came to an end."""
+    global hung  # noqa: PLW0603 (PortAudio's state is the process's)
 
     def close() -> None:
         stream.abort(ignore_errors=True)
@@ -187,6 +189,7 @@ def _closed_in_time(stream: Any) -> bool:
     closing = threading.Thread(target=close, daemon=True)
     closing.start()
     closing.join(CLOSING_S)
+    hung = hung or closing.is_alive()
     return not closing.is_alive()
 
 

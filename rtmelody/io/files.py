@@ -54,6 +54,8 @@ class AudioFile:
                 raise AudioFileError(f"{self.name} holds values that are not numbers (NaN or infinite): export it again.")
             count += len(block)
             yield block
+        if not count:
+            raise AudioFileError(f"{self.name} holds no sound.")
         if count < self.frames:
             raise AudioFileError(f"{self.name} is truncated: {count} of {self.frames} samples could be read.")
 

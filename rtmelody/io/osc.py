@@ -10,11 +10,11 @@ from rtmelody.errors import ConfigError
 from rtmelody.events import Event, NoteOn
 
 PORTS = range(65_536)
-ON, OFF, BEND = "/rtmelody/on", "/rtmelody/off", "/rtmelody/bend"
+ON, OFF, BEND, PANIC = "/rtmelody/on", "/rtmelody/off", "/rtmelody/bend", "/rtmelody/panic"
 
 
 class OscPort:
-    """Sends `/rtmelody/on pitch velocity confidence cents`, `/rtmelody/bend cents` and `/rtmelody/off pitch` to an address.
+    """Sends `/rtmelody/on pitch velocity confidence cents`, `/rtmelody/bend cents`, `/rtmelody/off pitch`, `/rtmelody/panic`.
 
     Whether anybody is there, UDP does not say; what the network refuses is lost.
     """
@@ -42,7 +42,8 @@ class OscPort:
         self._send(BEND, cents)
 
     def panic(self) -> None:
-        """Nothing: every note's end is sent anyway."""
+        """Say that nothing sounds any more: the process that began a note may be gone."""
+        self._send(PANIC, [])
 
     def close(self) -> None:
         """Nothing is open."""

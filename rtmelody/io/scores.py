@@ -49,6 +49,8 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
         messages = mido.merge_tracks(file.tracks)
     except Exception as error:  # mido raises whatever it stumbles over
         raise ScoreError(f"{path.name} is no MIDI file ({error}).") from error
+    if file.ticks_per_beat <= 0:
+        raise ScoreError(f"{path.name} does not count in beats: export it again.")
     tempo, seconds, ticks = 500_000, 0.0, 0
     bar_ticks, bar_began, bars = 4.0 * file.ticks_per_beat, 0.0, 1
     begun: dict[tuple[int, int], tuple[float, int]] = {}
@@ -57,7 +59,7 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
         ticks += message.time
         if message.type == "set_tempo":
             tempo = message.tempo
-        elif message.type == "time_signature":
+        elif message.type == "time_signature" and message.numerator:
             bars += round((ticks - bar_began) / bar_ticks)
             bar_began, bar_ticks = ticks, 4.0 * file.ticks_per_beat * message.numerator / message.denominator
         elif message.type == "note_on" and message.velocity:

@@ -26,9 +26,11 @@ class Guard:
     origin is refused: a page elsewhere must not listen in (nor through a name of its own that leads here).
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Guard an application; `clock` in seconds."""
-        self._app, self._token, self._clock = app, token, clock
+    def __init__(
+        self, app: ASGIApp, token: str | None, origin: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Guard an application that a proxy may serve as `origin`; `clock` in seconds."""
+        self._app, self._token, self._origin, self._clock = app, token, origin, clock
         self._wrong: dict[str, dict[str, float]] = {}  # address: tokens, and when they were shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,13 +54,17 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._token and host.rpartition(":")[0] not in LOCAL and host not in LOCAL:
             return False
-        return origin is None or urlsplit(origin).netloc == host
+        try:
+            return origin in (None, self._origin) or urlsplit(origin).netloc == host
+        except ValueError:  # no address at all
+            return False
 
     def _with_cookie(self, scope: Scope, send: Send) -> Send:
         """Whoever came by the link need not show the token again."""
         if not self._token or scope["type"] != "http" or self._token in _cookies(scope):
             return send
-        cookie = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/".encode()
+        secure = "; Secure" if (self._origin or "").startswith("https:") else ""
+        cookie = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/{secure}".encode()
 
         async def sending(message: dict) -> None:  # type: ignore[type-arg]
             if message["type"] == "http.response.start":

@@ -1,6 +1,7 @@
 """Browsers as microphones: each sends samples over a WebSocket, and gets its notes back; each has a recognizer of its own."""
 
 import asyncio
+import re
 
 import msgspec
 import numpy as np
@@ -32,7 +33,7 @@ class Microphones:
             await socket.close(FULL, f"There are {MOST} microphones already: wait until one has gone.")
             return
         rate = socket.query_params.get("rate", "")
-        if not rate.isdigit() or not LOWEST_SAMPLE_RATE <= int(rate) <= HIGHEST_SAMPLE_RATE:
+        if not re.fullmatch("[0-9]{4,6}", rate) or not LOWEST_SAMPLE_RATE <= int(rate) <= HIGHEST_SAMPLE_RATE:
             await socket.close(MALFORMED, "Give ?rate= in Hz, from 8000 to 192000.")
             return
         self.open += 1

@@ -34,8 +34,8 @@ POLICY = b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' 
 POLICIES = [(b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
-def application(hub: Hub, config: Config, token: str | None) -> Starlette:
-    """Everything that is served; `token`, if there is one, is asked of everybody."""
+def application(hub: Hub, config: Config, token: str | None, origin: str | None = None) -> Starlette:
+    """Everything that is served, by a proxy as `origin` if one is given; `token`, if there is one, is asked of everybody."""
     transcription, microphones = Transcription(config), Microphones(config)
     figures = Figures(hub, transcription, microphones)
     reporting = asyncio.Lock()
@@ -87,7 +87,7 @@ def application(hub: Hub, config: Config, token: str | None) -> Starlette:
             Route("/metrics", figures.metrics),
             Route("/openapi.json", openapi, include_in_schema=False),
         ],
-        middleware=[Middleware(Guard, token=token), Middleware(_Policy)],
+        middleware=[Middleware(Guard, token=token, origin=origin), Middleware(_Policy)],
         lifespan=lifespan,
     )
 

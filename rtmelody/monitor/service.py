@@ -90,7 +90,10 @@ class Transcription:
         return kind
 
     async def _transcribe(self, request: Request, kind: str) -> bytes:
-        with tempfile.NamedTemporaryFile(prefix="rtmelody-") as file:
+        with (
+            tempfile.TemporaryDirectory(prefix="rtmelody-") as folder,
+            (recording := Path(folder, "recording")).open("wb") as file,
+        ):
             size = 0
             try:
                 async with asyncio.timeout(PATIENCE_S):
@@ -103,18 +106,21 @@ class Transcription:
             except TimeoutError as error:
                 raise RefusedError(408, "The recording came too slowly.") from error
             file.flush()
-            status, content = await self._apart(file.name, kind)
+            status, content = await self._apart(str(recording), kind)
         if status != 200:  # noqa: PLR2004
             raise RefusedError(status, content.decode())
         return content
 
     async def _apart(self, name: str, kind: str) -> tuple[int, bytes]:
         """See `transcribed`."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, transcribed, name, kind, self._config)
-        except BrokenProcessPool:  # a decoder crashed, or the memory was not enough
-            self._pool = _pool()
-            return 422, b"The recording cannot be decoded."
+        for _ in range(AT_ONCE):  # another recording may be the one that crashes the decoder that both share
+            pool = self._pool
+            try:
+                return await asyncio.get_running_loop().run_in_executor(pool, transcribed, name, kind, self._config)
+            except BrokenProcessPool:  # it crashed, or the memory was not enough
+                if self._pool is pool:
+                    self._pool = _pool()
+        return 422, b"The recording cannot be decoded."
 
     def close(self) -> None:
         """End the processes, whatever they do."""

@@ -33,6 +33,7 @@ nothing is back-dated.
 
 A note counts from the moment its own envelope comes within 18 dB of its early maximum, until its release has faded by 14 dB or
 its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a third, the next 35 double.
+Recordings (an eighth of the clips) count as their annotators wrote them.
 
 ## Limits
 
@@ -40,6 +41,7 @@ its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of 
 - Sustained noises with a pitch (hum, whistles, speech) are notes to it.
 - Confidence is calibrated on clips of the training sources; elsewhere it may be too sure or too modest (the curve).
 - Repeated notes without a gap on wind and bowed instruments are often heard as one.
+- Singers who slide between keys, and distorted guitars, are often misread.
 - Nothing below MIDI {lowest} or above {highest}.
 
 ## What it learned from
@@ -75,8 +77,10 @@ def _table(groups: dict[str, dict[str, float]]) -> str:
 def _sources(folders: list[Path], soundfonts: list[Path]) -> str:
     """Every source with its licence: of soundfonts as known here, of folders from the LICENSE.txt beside them."""
     parts = [f"### {path.stem}\n\n{SOUNDFONTS.get(path.stem, 'Licence unknown here: ask its maker.')}" for path in soundfonts]
-    licences = sorted(licence for folder in folders for licence in folder.glob("**/LICENSE.txt"))
-    parts += [f"### {licence.parent.name}\n\n{licence.read_text(encoding='utf-8').strip()}" for licence in licences]
+    licensed: dict[str, list[str]] = {}
+    for licence in sorted(licence for folder in folders for licence in folder.glob("**/LICENSE.txt")):
+        licensed.setdefault(licence.read_text(encoding="utf-8").strip(), []).append(licence.parent.name)
+    parts += [f"### {', '.join(names)}\n\n{text}" for text, names in licensed.items()]
     return "\n\n".join(
         [*parts, "### Synthetic\n\nTones, rooms, babble (espeak-ng) and noises made by `rtmelody train` itself."]
     )

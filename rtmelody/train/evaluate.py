@@ -26,6 +26,8 @@ MELODY_NOTES = 8
 SHORTEST_S, LONGEST_S = 0.15, 0.5
 SEED = 99
 NOISES = (("white", 10), ("babble", 10), ("babble", 0))  # and dB of the music above them
+EARLY_S = 0.05  # annotations of real recordings lag or lead by up to this
+BEFORE_S = 1.0  # mir_eval wants no times before zero
 
 Table = dict[str, dict[str, dict[str, float]]]  # condition, group, figure
 
@@ -43,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one case scored: counts that add up over cases, and the latencies (s) of the notes that were right.
+    """What one case scored: counts that add up over cases, and latencies (s).
 
     `told`: of each emitted note its confidence, and whether it is right.
     """
@@ -113,19 +115,46 @@ def recognize(case: Case, network: Network, config: Config) -> list[Note]:
 
 
 def score(case: Case, found: list[Note], tolerance_s: float = 0.1) -> Score:
-    """Right are notes of the true pitch, emitted within the tolerance of the true onset (matched by mir_eval)."""
+    """Right are notes of the true pitch that are emitted in time; latencies are those of the notes with a right onset."""
     emitted = sorted(found, key=lambda note: note.emitted_at)
-    onsets, pitches = case.truth[:, 0], case.truth[:, 2]
-    matches = _matches(case, emitted, tolerance_s)
-    right = {place for _, place in matches}
+    told_at, begun_at, pitches = np.array([(note.emitted_at, note.onset, note.midi) for note in emitted]).reshape(-1, 3).T
+    right = {place for _, place in match_live(case.truth, told_at, pitches, tolerance_s)}
+    begun = match(case.truth, begun_at, pitches, 0.1)
     return Score(
-        right=len(matches),
+        right=len(right),
         emitted=len(emitted),
         true=len(case.truth),
-        exact=[note.midi for note in emitted] == [round(pitch) for pitch in pitches],
-        latencies=tuple(float(emitted[e].emitted_at - onsets[t]) for t, e in matches),
+        exact=[note.midi for note in emitted] == np.rint(case.truth[:, 2]).tolist(),
+        latencies=tuple(float(told_at[found] - case.truth[true, 0]) for true, found in begun),
         told=tuple((note.confidence, place in right) for place, note in enumerate(emitted)),
     )
+
+
+def match_live(truth: NDArray[np.float64], emitted: NDArray, midi: NDArray, tolerance_s: float) -> list[tuple[int, int]]:
+    """(true, found) pairs of notes that are emitted from EARLY_S before to `tolerance_s` after the true onset.
+
+    mir_eval's tolerance is symmetric, so times are shifted to the middle of that window.
+    """
+    return match(truth, emitted - (tolerance_s - EARLY_S) / 2, midi, (tolerance_s + EARLY_S) / 2)
+
+
+def match(
+    truth: NDArray[np.float64], times: NDArray, midi: NDArray, tolerance_s: float, ends: NDArray | None = None
+) -> list[tuple[int, int]]:
+    """(true, found) pairs by pitch and time (s), and offset within a fifth of the note (at least 50 ms) where `ends` are given.
+
+    `truth` [notes, 3]: onset s, offset s, MIDI number. Each note is matched once (mir_eval).
+    """
+    if not len(truth) or not len(times):
+        return []
+    until = times + 0.1 if ends is None else np.maximum(ends, times + 0.01)
+    matches = mir_eval.transcription.match_notes(
+        np.column_stack((truth[:, 0], np.maximum(truth[:, 1], truth[:, 0] + 0.01))) + BEFORE_S,
+        mir_eval.util.midi_to_hz(truth[:, 2]),
+        np.column_stack((times, until)) + BEFORE_S, mir_eval.util.midi_to_hz(np.rint(midi)),
+        onset_tolerance=tolerance_s, pitch_tolerance=50.0, offset_ratio=None if ends is None else 0.2,
+    )  # fmt: skip
+    return [(int(true), int(found)) for true, found in matches]
 
 
 def summary(scores: list[Score]) -> dict[str, float]:
@@ -142,20 +171,6 @@ def summary(scores: list[Score]) -> dict[str, float]:
         "latency_p50_ms": round(float(median), 1),
         "latency_p90_ms": round(float(late), 1),
     }
-
-
-def _matches(case: Case, emitted: list[Note], tolerance_s: float) -> list[tuple[int, int]]:
-    """Pairs of (true note, emitted note)."""
-    if not emitted or not len(case.truth):
-        return []
-    onsets, offsets, pitches = case.truth.T
-    times = np.array([(note.emitted_at, note.emitted_at + 0.1) for note in emitted])
-    hertz = mir_eval.util.midi_to_hz(np.array([note.midi for note in emitted]))
-    matches: list[tuple[int, int]] = mir_eval.transcription.match_notes(
-        np.column_stack((onsets, np.maximum(offsets, onsets + 0.01))), mir_eval.util.midi_to_hz(pitches),
-        times, hertz, onset_tolerance=tolerance_s, pitch_tolerance=50.0, offset_ratio=None,
-    )  # fmt: skip
-    return matches
 
 
 def _random_melody(rng: np.random.Generator, lowest: int, highest: int, lengths: tuple[float, float]) -> NDArray[np.float64]:

@@ -10,7 +10,9 @@ usual dynamic-range scheme quantizes activations as well: with a row a pitch tha
 
 import hashlib
 import os
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -32,8 +34,10 @@ GOLDEN_RATE = 44_100
 
 
 def export(weights: Path, folder: Path, commit: str, front_end: FrontEnd, shape: Shape) -> None:
-    """Write model.tflite, float32.tflite, manifest.json and golden.npz into `folder`."""
+    """Write model.tflite, float32.tflite, manifest.json and golden.npz into `folder`, and the weights to go on from."""
     folder.mkdir(parents=True, exist_ok=True)
+    with suppress(shutil.SameFileError):
+        shutil.copyfile(weights, folder / "weights.npz")
     graph = _convert(_load(weights, front_end, shape))
     (folder / "float32.tflite").write_bytes(graph)
     quantized = _quantize(folder / "float32.tflite")

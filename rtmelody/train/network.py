@@ -121,16 +121,41 @@ class PitchwiseLSTM(keras.Model):
 
 
 def load_weights(model: PitchwiseLSTM, path: Path) -> None:
-    """Set a built network's weights to those that `weights` gave.
+    """Set a built network's weights to those that `weights` gave; a narrower network's become part of it.
 
-    Raises TrainingError if they are of another network.
+    What is new then hears everything, but nothing hears it yet: the wider network says what the narrower one said (after
+    Net2Net, Chen et al. 2016). Raises TrainingError if they are of another network.
     """
     with np.load(path) as saved:
         try:
+            narrow = len(saved["heads/0"])
             for layer in model.layers:
-                layer.set_weights([saved[f"{layer.name}/{place}"] for place in range(len(layer.weights))])
-        except (KeyError, ValueError) as error:
+                layer.set_weights(
+                    [
+                        _widened(fresh, saved[f"{layer.name}/{place}"], model.shape.units, narrow)
+                        for place, fresh in enumerate(layer.get_weights())
+                    ]
+                )
+        except (KeyError, ValueError, IndexError) as error:
             raise TrainingError(f"{path} holds the weights of another network: train without --start.") from error
+
+
+def _widened(fresh: np.ndarray, old: np.ndarray, units: int, narrow: int) -> np.ndarray:
+    """A layer's fresh weights with those of a narrower network in their places."""
+    *rows, columns = (_places(*sizes, units, narrow) for sizes in zip(fresh.shape, old.shape, strict=True))
+    wide = fresh.copy()
+    wide[..., columns] = 0.0
+    wide[np.ix_(*rows, columns)] = old
+    return wide
+
+
+def _places(wide: int, old: int, units: int, narrow: int) -> np.ndarray:
+    """Where the indices of an axis come to lie: blocks of units first, of which only the beginning was there, then the rest."""
+    blocks = (wide - old) // (units - narrow) if units > narrow else 0
+    if blocks < 0 or wide - old != blocks * (units - narrow):
+        raise ValueError(f"{old} are no part of {wide}")
+    starts = units * np.arange(blocks)[:, None]
+    return np.concatenate(((starts + np.arange(narrow)).ravel(), blocks * units + np.arange(old - blocks * narrow)))
 
 
 def _with_related(own: Any, told: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where the tracker's thresholds should lie, on fresh clips from the training sources: never on what the model is judged by.
+"""Where the tracker's thresholds should lie, on fresh clips from the training sources: not on what the model is judged by.
 
     python -m rtmelody.train.operating_point MODEL SOURCES... [--clips 150]
 
@@ -33,10 +33,10 @@ CLIP_S = 6.0
 SEED, CALIBRATION_SEED = 1_000_003, 1_000_019  # far from the seeds of the shards
 REACH = 24  # semitones, of the intervals that are counted
 GRID = {
-    "on_probability": (0.4, 0.5, 0.6),
+    "on_probability": (0.5, 0.55, 0.6, 0.65, 0.7),
     "evidence_s": (0.012, 0.016, 0.022),
-    "sure_probability": (0.75, 0.9, 1.0),
-    "strike": (0.15, 0.2, 0.25),
+    "sure_probability": (0.75, 0.85, 0.9),
+    "strike": (0.15, 0.2),
 }
 
 Stream = tuple[evaluate.Case, list[Posterior]]

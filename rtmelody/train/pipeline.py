@@ -1,5 +1,6 @@
 """From sounds to a model folder, stage by stage. Every stage keeps what an earlier run has finished."""
 
+import filecmp
 import json
 import shutil
 import subprocess
@@ -83,6 +84,8 @@ class Pipeline:
         """Look for what is needed in the end as well, and keep to one training a work folder."""
         if not held_out.exists():
             raise TrainingError(f"There is no soundfont {held_out} to evaluate on: give another with --held-out.")
+        if any(filecmp.cmp(held_out, soundfont, shallow=False) for soundfont in self._soundfonts()):
+            raise TrainingError("The held-out soundfont must not be trained on: give another --held-out.")
         if not shutil.which("fluidsynth"):
             raise TrainingError("fluidsynth is missing: install it (Debian: `apt install fluidsynth`).")
         plan = {"soundfonts": [*map(str, self._soundfonts())], "sources": [*map(str, self.sources)], "seed": self.seed}

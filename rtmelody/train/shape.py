@@ -9,7 +9,7 @@ class Shape:
 
     lowest_pitch: int = 28
     highest_pitch: int = 103
-    units: int = 48
+    units: int = 64
     shared: int = 4  # channels in which a pitch tells the others about itself
 
     @property

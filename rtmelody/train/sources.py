@@ -209,7 +209,7 @@ def synthesize_libraries(folder: Path, count: int, seed: int) -> Iterator[str]:
         harmonics = 1 if number == 0 else int(rng.integers(2, 24))
         strength = rng.uniform(0.2, 1.0, harmonics) * np.arange(1, harmonics + 1) ** -rng.uniform(0.3, 2.0)
         decay = rng.choice((0.0, rng.uniform(0.5, 4.0)))
-        with _finished(target) as unfinished:
+        with finished(target) as unfinished:
             for key in range(28, 104, 3):
                 soundfile.write(unfinished / f"{key:03d}_0.flac", _tone(rng, key, strength, decay), RATE)
 
@@ -226,7 +226,7 @@ def _tone(rng: np.random.Generator, key: int, strength: NDArray[np.float64], dec
 
 
 @contextmanager
-def _finished(target: Path) -> Iterator[Path]:
+def finished(target: Path) -> Iterator[Path]:
     """A folder to write into that takes its name only when it is complete."""
     unfinished = target.with_name(target.name + UNFINISHED)
     unfinished.mkdir(parents=True, exist_ok=True)
@@ -260,7 +260,7 @@ def fluidsynth(soundfont: Path, score: Path, sound: Path) -> None:
 
 def _render_program(soundfont: Path, program: int, keys: range, target: Path) -> None:
     """One instrument, one fluidsynth run."""
-    with _finished(target) as unfinished:
+    with finished(target) as unfinished:
         score, sound = unfinished / "keys.mid", unfinished / "keys.wav"
         _score_of_keys(program, keys).save(score)
         fluidsynth(soundfont, score, sound)

@@ -60,8 +60,11 @@ class Stage:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self._stack.close()
+        listened = self._folder / "listened.txt"
+        if kind and listened.exists():
+            print(listened.read_text())  # so that the report of a failed test has it
 
     def start(self, *command, **streams):
         process = self._stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, **streams))

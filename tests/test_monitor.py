@@ -295,16 +295,18 @@ def test_the_page_in_a_browser(theatre, size, tmp_path):
 
 
 def test_the_browser_as_the_microphone(theatre, demo, network, tmp_path):
-    """Chromium plays a file as its microphone: nine in ten of the notes are those of `transcribe`."""
-    samples = resample_poly(demo[0], 44_100, demo[1])
+    """Chromium plays a file as its microphone: what it sent gives the notes of `transcribe`, nine in ten those of the file."""
+    samples = resample_poly(demo[0], 44_100, demo[1]).astype(np.float32)
     soundfile.write(tmp_path / "tune.wav", samples, 44_100)
-    recognizer = Recognizer(44_100, None, network)
-    expected = [e.pitch for e in recognizer.push(samples.astype(np.float32)) + recognizer.flush() if isinstance(e, NoteOn)]
+    sent = []
     with sync_playwright() as driver:
         capture = f"--use-file-for-fake-audio-capture={tmp_path / 'tune.wav'}%noloop"
         arguments = [*CHROMIUM, capture, f"--unsafely-treat-insecure-origin-as-secure={theatre.url}"]
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
         page = browser.new_page()
+        page.on(
+            "websocket", lambda socket: "microphone" in socket.url and socket.on("framesent", lambda data: sent.append(data))
+        )
         page.add_init_script("window.own = []; document.addEventListener('own', ({detail}) => own.push(detail))")
         page.goto(theatre.url + f"?token={theatre.token}")
         page.click("#microphone")
@@ -312,8 +314,16 @@ def test_the_browser_as_the_microphone(theatre, demo, network, tmp_path):
         page.wait_for_timeout(1000 * (len(samples) / 44_100 + 2))
         heard = [event["midi"] for event in page.evaluate("window.own") if event["event"] == "on"]
         browser.close()
+    # A busy machine makes Chromium skip: then it is not the file that was sent.
+    assert heard == _pitches(np.frombuffer(b"".join(sent), "<f4"), network)
+    expected = _pitches(samples, network)
     assert _common(heard, expected) >= 0.9 * len(expected)
-    assert len(heard) <= 1.1 * len(expected)
+
+
+def _pitches(samples, network):
+    """Of the notes in them, at 44.1 kHz."""
+    recognizer = Recognizer(44_100, None, network)
+    return [event.pitch for event in recognizer.push(samples) + recognizer.flush() if isinstance(event, NoteOn)]
 
 
 def _common(one, other):

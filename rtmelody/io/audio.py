@@ -15,7 +15,7 @@ from rtmelody.config import Audio
 from rtmelody.core.ring import Ring
 from rtmelody.errors import AudioDeviceError
 
-CLOSING_S = 1.0  # a living device closes sooner
+CLOSING_S = 3.0  # a living device closes within one, unless the machine is very busy
 hung = False  # whether a stream could not be closed: then the exit of this process would wait for ever, see `cli.main`
 SHORTEST_RING_S = 1.0  # of a loudspeaker, which is given a whole tone at once
 

@@ -298,15 +298,17 @@ def test_the_browser_as_the_microphone(theatre, demo, network, tmp_path):
     """Chromium plays a file as its microphone: what it sent gives the notes of `transcribe`, nine in ten those of the file."""
     samples = resample_poly(demo[0], 44_100, demo[1]).astype(np.float32)
     soundfile.write(tmp_path / "tune.wav", samples, 44_100)
-    sent = []
+    sent = bytearray()
+
+    def collect(data):
+        sent.extend(data)
+
     with sync_playwright() as driver:
         capture = f"--use-file-for-fake-audio-capture={tmp_path / 'tune.wav'}%noloop"
         arguments = [*CHROMIUM, capture, f"--unsafely-treat-insecure-origin-as-secure={theatre.url}"]
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
         page = browser.new_page()
-        page.on(
-            "websocket", lambda socket: "microphone" in socket.url and socket.on("framesent", lambda data: sent.append(data))
-        )
+        page.on("websocket", lambda socket: socket.on("framesent", collect) if "microphone" in socket.url else None)
         page.add_init_script("window.own = []; document.addEventListener('own', ({detail}) => own.push(detail))")
         page.goto(theatre.url + f"?token={theatre.token}")
         page.click("#microphone")
@@ -315,7 +317,7 @@ def test_the_browser_as_the_microphone(theatre, demo, network, tmp_path):
         heard = [event["midi"] for event in page.evaluate("window.own") if event["event"] == "on"]
         browser.close()
     # A busy machine makes Chromium skip: then it is not the file that was sent.
-    assert heard == _pitches(np.frombuffer(b"".join(sent), "<f4"), network)
+    assert heard == _pitches(np.frombuffer(sent, "<f4"), network)
     expected = _pitches(samples, network)
     assert _common(heard, expected) >= 0.9 * len(expected)
 

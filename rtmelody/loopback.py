@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from threading import Event as Flag
 from typing import TYPE_CHECKING
 
-from rtmelody.config import Config
+from msgspec import structs
+
+from rtmelody.config import Config, Tuning
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.errors import AudioDeviceError, MidiError
 from rtmelody.events import Event, NoteOff, NoteOn
@@ -46,7 +48,7 @@ def measure(config: Config, count: int, done: Callable[[], None]) -> list[Trial]
         session = _Session(loudspeaker, StreamClock(microphone.sample_rate), echo, count, done)
         try:
             loudspeaker.start()
-            recognizer = Recognizer(microphone.sample_rate, config)
+            recognizer = Recognizer(microphone.sample_rate, structs.replace(config, tuning=Tuning()))  # that of the tones
             run(microphone, recognizer, session.hear, session.play, session.finished, session.clock, mute_s=math.inf)
         finally:
             loudspeaker.stop()

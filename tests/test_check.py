@@ -40,6 +40,8 @@ def test_levels():
     assert found.peak_db == pytest.approx(-6, abs=0.1)
     assert found.floor_db == pytest.approx(-60, abs=1)
     assert found.gate_db == pytest.approx(-64)
+    assert looked_at(quiet_then_loud).gate_db is None  # no pause was heard, and nothing is said about it
+    assert looked_at(0 * quiet_then_loud, levels=levels).gate_db is None
     assert found.advice() == []
 
 
@@ -77,7 +79,9 @@ def test_through_a_real_input(jack_server, tmp_path):
     pitches = 440.0 * 2 ** (np.array([0, 2, 4, 5, 7, 9]) / 12) * 2 ** (25 / 1200)
     tune = np.concatenate([np.concatenate((organ(hz, 0.5, jack_server), np.zeros(jack_server // 4))) for hz in pitches])
     written = tmp_path / "my.yaml"
-    command = [sys.executable, "-m", "rtmelody", "check", "--device", "fakemic", "--seconds", "6", "--json", "--write", written]
+    written.write_text("tuning:\n  follow: true\n")
+    command = [sys.executable, "-m", "rtmelody", "check", "--device", "fakemic", "--seconds", "6", "--json"]
+    command += ["--config", written, "--write", written]
     with Stage(tmp_path) as stage:
         play = stage.microphone(np.pad(tune, (0, 10 * jack_server)) + hiss(-80, len(tune) / RATE + 10))
         checking = stage.start(*command, stdout=subprocess.PIPE, text=True)
@@ -90,6 +94,7 @@ def test_through_a_real_input(jack_server, tmp_path):
     assert found["cents"] == pytest.approx(25, abs=6)
     assert any("a4_hz" in sentence for sentence in found["advice"])
     assert load_config(written).tuning.a4_hz == pytest.approx(446.4, abs=1.6)
+    assert load_config(written).tuning.follow  # as it was
 
 
 @needs("jackd", "jack_wait", "jack_lsp")

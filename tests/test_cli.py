@@ -158,6 +158,17 @@ def test_bad_model(tmp_path):
 
 def test_no_such_device():
     refused(rtmelody("listen", "--no-midi", "--device", "no such device", JACK_NO_START_SERVER="1"), 6)
+    refused(rtmelody("listen", "--no-midi", "--device", "²", JACK_NO_START_SERVER="1"), 6)
+
+
+def test_standard_input_is_no_device_to_be_checked():
+    refused(rtmelody("check", "--device", "-", JACK_NO_START_SERVER="1"), 6, "listen")
+
+
+@pytest.mark.parametrize(("verb", "closed"), [("send localhost", "<&-"), ("recv", ">&-")])
+def test_a_closed_stream_is_said_in_a_sentence(verb, closed):
+    command = f"exec '{sys.executable}' -m rtmelody {verb} {closed}"
+    refused(subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=60), 20, "closed")
 
 
 def test_devices_lists_or_says_that_there_are_none():

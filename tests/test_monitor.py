@@ -208,6 +208,7 @@ def test_a_viewer_hears_and_commands(theatre):
             '{"do": 7}',
             '{"do": "speed", "value": "warp"}',
             '{"do": "threshold", "value": []}',
+            '{"do": "threshold", "value": ' + 400 * "9" + "}",
             "x" * 9_999,
         ):
             viewer.send(strange)

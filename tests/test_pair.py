@@ -268,6 +268,32 @@ def test_a_recording_stands_for_a_microphone_while_it_grows(tmp_path):
     np.testing.assert_allclose(read_audio(path)[0], said, atol=1e-4)
 
 
+def test_a_recording_that_is_written_anew_is_heard_from_its_beginning(tmp_path):
+    """A file that an earlier attempt has left is longer than what its new writer has come to."""
+    path, heard = tmp_path / "sound.wav", []
+    old = RecordedLoudspeaker(path, 8_000)
+    old.write(np.full(4_000, 0.2, np.float32))
+    old.stop()
+    microphone = RecordedMicrophone(path, 1.0, threading.Event())
+    microphone.start()
+    wait_for(lambda: heard.append(microphone.ring.read()) or np.count_nonzero(np.concatenate(heard)) == 4_000)
+    new = RecordedLoudspeaker(path, 8_000)
+    new.write(np.full(2_000, 0.5, np.float32))
+    wait_for(lambda: heard.append(microphone.ring.read()) or np.count_nonzero(np.concatenate(heard) > 0.4) == 2_000)
+    microphone.stop()
+    new.stop()
+
+
+def test_what_is_heard_and_what_is_played_have_one_rate(tmp_path):
+    """Else the melody would be played at another pitch than its file says."""
+    RecordedLoudspeaker(tmp_path / "in.wav", 48_000).stop()
+    command = [sys.executable, "-m", "rtmelody", "pair", "listen", "--audio-only"]
+    command += ["--in", tmp_path / "in.wav", "--out", tmp_path / "out.wav"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == AudioFileError.exit_code, result.stderr
+    assert "48000" in result.stderr
+
+
 def test_a_recording_that_is_none_is_said_in_a_sentence(tmp_path):
     (tmp_path / "text.wav").write_text("no sound at all, but some text", encoding="utf-8")
     for name in ("text.wav", "missing.wav"):

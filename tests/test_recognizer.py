@@ -101,6 +101,17 @@ def test_a_bend_follows_a_vibrato(network):
     assert max(abs(np.diff(bent))) <= FASTEST * 0.01
 
 
+def test_a_slow_slide_is_told():
+    """Thirty cents in three seconds: no step between two hops is worth telling, but the sum of them is."""
+    bend, told = Bend(), 0.0
+    for cents in np.linspace(0.0, 30.0, 300):
+        bend.follow(cents, 0.01)
+        told = bend.news() or told
+        assert abs(told - cents) < 0.8
+    bend.begin(5.0)
+    assert bend.news() is None
+
+
 def test_a_slip_of_the_tuner_is_no_bend():
     bend = Bend()
     bend.begin(5.0)

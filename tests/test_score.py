@@ -153,6 +153,15 @@ def test_abc_and_musicxml_scores_are_written_out(tmp_path):
     assert [note.pitch for note in read_score(tmp_path / "tune.musicxml")] == once * 2
 
 
+def test_a_score_is_what_sounds(tmp_path):
+    """A clarinet in B flat sounds a tone lower than it is written; a grace note is no note of a chord."""
+    music21 = pytest.importorskip("music21")
+    part = music21.stream.Part([music21.instrument.Clarinet(), music21.note.Note("D5"), music21.note.Note("E5")])
+    part.insertAndShift(1.0, music21.note.Note("G5").getGrace())
+    part.write("musicxml", tmp_path / "clarinet.musicxml")
+    assert [note.pitch for note in read_score(tmp_path / "clarinet.musicxml")] == [72, 74]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

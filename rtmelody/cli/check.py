@@ -32,7 +32,7 @@ def check(
     rtmelody check --device Scarlett                     what is wrong
     rtmelody check --config my.yaml --write my.yaml      and set threshold and tuning
 
-    Leave a second or two without a note: noise is measured there.
+    Leave a second or two without a note: noise is measured there. What is written has all settings, but no comments.
     """  # noqa: D301 (click wants the character itself)
     from dataclasses import asdict
 
@@ -40,12 +40,9 @@ def check(
 
     from rtmelody.config import load_config
 
-    config = overridden(
-        load_config(config_file),
-        audio={"device": index_or_name(device), "channel": channel},
-        tuning={"follow": False},  # deviations are to be measured, not followed
-    )
-    found, losses = _listen(config, seconds, as_json)
+    config = overridden(load_config(config_file), audio={"device": index_or_name(device), "channel": channel})
+    still = overridden(config, tuning={"follow": False})  # deviations are to be measured, not followed
+    found, losses = _listen(still, seconds, as_json)
     if as_json:
         click.echo(msgspec.json.encode(asdict(found) | {"losses": losses, "advice": found.advice()}))
     else:
@@ -103,7 +100,7 @@ def _print(found: "Checkup", losses: int) -> None:
         ("hum", f"{found.hum_hz:.0f} Hz" if found.hum_hz else "none"),
         ("notes", f"{found.notes}"),
         ("tuning", tuning),
-        ("threshold", f"tracker.gate_db: {found.gate_db:.0f}"),
+        ("threshold", "unknown: there was no pause" if found.gate_db is None else f"tracker.gate_db: {found.gate_db:.0f}"),
         ("losses", f"{losses}" + (" (try a larger --block-size)" if losses else "")),
     ):
         click.echo(f"{name:16s} {value}")
@@ -112,11 +109,12 @@ def _print(found: "Checkup", losses: int) -> None:
 
 
 def _write(path: Path, config: "Config", found: "Checkup") -> None:
-    """The configuration with the threshold, and the tuning if that is known."""
+    """The configuration with the threshold and the tuning, as far as they are known."""
     from rtmelody.config import to_yaml
     from rtmelody.io.files import write_whole
 
     tuned = {} if found.a4_hz is None else {"a4_hz": round(found.a4_hz, 1)}
-    changed = overridden(config, tracker={"gate_db": round(max(-140.0, min(20.0, found.gate_db)), 1)}, tuning=tuned)
+    gate = {} if found.gate_db is None else {"gate_db": round(max(-140.0, min(20.0, found.gate_db)), 1)}
+    changed = overridden(config, tracker=gate, tuning=tuned)
     write_whole(path, to_yaml(changed).encode())
     click.echo(f"-> {path}", err=True)

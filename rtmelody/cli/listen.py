@@ -18,7 +18,7 @@ POLL_S = 0.005
     "--device",
     help="Input: an index, a name or a part of a name (see `rtmelody devices`), or - for samples on standard input.",
 )
-@click.option("--rate", type=int, help="Sample rate in Hz; default: the device's own.")
+@click.option("--rate", type=int, help="Sample rate in Hz; default: the device's own, of a pipe 48000.")
 @click.option("--channel", type=int, help="Input channel, counted from 1.")
 @click.option("--block-size", type=int, help="Samples a block; 0 leaves it to the device.")
 @click.option("--latency", type=DeviceLatency(), metavar="low|high|TIME", help="What to ask of the device (10ms, 0.01).")
@@ -112,7 +112,7 @@ def listen(
     stopping = until_signal()
     with Engine(config, midi=not no_midi, record=record, provisional=provisional) as engine, keyboard() as typed:
         controls = Controls(engine, config, stopping)
-        display = Terminal(controls) if sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet)
+        display = Terminal(controls) if sys.stdout and sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet)
         with closing(display):
             while not (stopping.is_set() or engine.ended):
                 time.sleep(POLL_S)  # not `stopping.wait`: it holds a lock, for which a signal's handler might wait for ever

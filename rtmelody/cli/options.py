@@ -66,7 +66,7 @@ def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
 
 def index_or_name(device: str | None) -> int | str | None:
     """A device as the configuration names it."""
-    return int(device) if device is not None and device.isdigit() else device
+    return int(device) if device is not None and device.isdecimal() else device
 
 
 def recognizer_for(rate: int, config: "Config", network: "Network | None" = None) -> "Recognizer":

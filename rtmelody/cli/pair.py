@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rtmelody.cli.options import config_option, index_or_name, overridden, until_signal
-from rtmelody.errors import PairingError
+from rtmelody.errors import AudioFileError, PairingError
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
@@ -325,8 +325,12 @@ def _streams(config: "Config", in_file: Path | None, out_file: Path | None, stop
         microphone = RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping) if in_file else Microphone(config.audio)
         rate = microphone.sample_rate
         return microphone, RecordedLoudspeaker(out_file, rate) if out_file else Loudspeaker(config.audio, rate)
-    loudspeaker = RecordedLoudspeaker(out_file, config.audio.sample_rate or DEMO_RATE)
-    return RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping), loudspeaker
+    loudspeaker = RecordedLoudspeaker(out_file, rate := config.audio.sample_rate or DEMO_RATE)
+    microphone = RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping)
+    if microphone.sample_rate != rate:
+        loudspeaker.stop()
+        raise AudioFileError(f"{in_file} has {microphone.sample_rate:.0f} Hz, and what is played {rate}: give --rate.")
+    return microphone, loudspeaker
 
 
 def require_cryptography() -> None:

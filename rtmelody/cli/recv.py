@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rtmelody.cli.pair import Address, Paired, listening, meet, sound_options
+from rtmelody.errors import PairingError
 
 if TYPE_CHECKING:
     from rtmelody.pair import Conversation
@@ -20,6 +21,9 @@ def recv(address: tuple[str, int], as_json: bool, **options: Any) -> None:
     ADDRESS is HOST:PORT to listen at; default: every interface, port 47600.
     """
     from rtmelody.pairing.melody import Role
+
+    if not sys.stdout:
+        raise PairingError("Standard output is closed: what is received would be lost.")
 
     def talk(paired: Paired, conversation: "Conversation | None") -> None:
         if conversation:

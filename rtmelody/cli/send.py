@@ -26,6 +26,8 @@ def send(address: tuple[str, int], as_json: bool, **options: Any) -> None:
     from rtmelody.pair import LARGEST_PAYLOAD
     from rtmelody.pairing.melody import Role
 
+    if not sys.stdin:
+        raise PairingError("Standard input is closed: give it what is to be sent.")
     payload = sys.stdin.buffer.read(LARGEST_PAYLOAD + 1)
     if len(payload) > LARGEST_PAYLOAD:
         raise PairingError("Standard input holds more than 1 MiB: send an address where the rest can be found.")

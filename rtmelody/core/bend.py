@@ -3,6 +3,7 @@
 import numpy as np
 
 REMEMBERED = 3  # readings, of which the middle one counts
+LEAST = 0.5  # cents that are worth telling
 FASTEST = 2_000.0  # cents a second: a vibrato of ±50 cents, six times a second, has 1900
 
 
@@ -15,7 +16,7 @@ class Bend:
 
     def begin(self, cents: float) -> None:
         """A note began with this deviation: what was before it is forgotten."""
-        self.cents = cents
+        self.cents = self._told = cents
         self._readings = [cents]
 
     def follow(self, cents: float, seconds: float) -> float:
@@ -23,4 +24,11 @@ class Bend:
         self._readings = [*self._readings[1 - REMEMBERED :], cents]
         step = FASTEST * seconds
         self.cents += float(np.clip(np.median(self._readings) - self.cents, -step, step))
+        return self.cents
+
+    def news(self) -> float | None:
+        """The bend, if it has moved since it was told; None if it is hardly another."""
+        if abs(self.cents - self._told) < LEAST:
+            return None
+        self._told = self.cents
         return self.cents

@@ -39,7 +39,7 @@ class Checkup:
     notes: int
     cents: float | None  # median deviation of the notes
     a4_hz: float | None  # the tuning in which they deviate by nothing
-    gate_db: float  # below which there was only noise
+    gate_db: float | None  # below which there was only noise; None if there was no pause, or no sound
 
     def advice(self) -> list[str]:
         """What to do about it, a sentence each; empty if all is well."""
@@ -82,7 +82,7 @@ def examine(
         notes=len(played),
         cents=cents,
         a4_hz=None if cents is None else float(np.clip(a4_hz * 2 ** (cents / 1200), LOWEST_A4_HZ, HIGHEST_A4_HZ)),
-        gate_db=float(np.percentile(silence_db, 95)) + MARGIN_DB if silence_db else LOWEST_DB,
+        gate_db=float(np.percentile(silence_db, 95)) + MARGIN_DB if silence_db and samples.any() else None,
     )
 
 

@@ -23,7 +23,7 @@ from rtmelody.core.bend import Bend
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
-from rtmelody.errors import AudioDeviceError, MidiError, OutputError, RtmelodyError
+from rtmelody.errors import AudioDeviceError, ConfigError, MidiError, OutputError, RtmelodyError
 from rtmelody.events import Event, NoteOn, ToldAll, began, told
 from rtmelody.io import audio
 from rtmelody.io.osc import OscPort
@@ -38,7 +38,6 @@ REFRESH_S = 0.05  # the state is shown so often at least, while there is an inpu
 SWITCH_S = 5e-4  # for so long another thread may keep the interpreter
 PRIORITY = 10  # of real-time scheduling: below a sound server's
 OF_THE_GROUP = ("SIGINT", "SIGHUP", "SIGBREAK")  # signals that reach every process of a terminal: the parent decides
-LEAST_BEND_CENTS = 0.5  # smaller ones nobody hears
 HUNG = 75  # exit code: the sound system hangs, and only a new process gets rid of it
 
 
@@ -106,6 +105,7 @@ class Performance:
         self._stopping = threading.Event()
         self._posted = 0  # events on the board
         self._looked_at = 0.0  # at the deviation of the sounding note
+        self._missing = ""  # what is waited for apart from the input, as the parent was told
         self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=undisturbed(), sample_rate=0.0)
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
 
@@ -123,9 +123,11 @@ class Performance:
                 try:
                     self._connect()
                     source = self._source()
-                except (AudioDeviceError, MidiError):
+                except (AudioDeviceError, ConfigError, MidiError) as error:
                     if not self._patient:
                         raise
+                    if not isinstance(error, AudioDeviceError):
+                        self._miss(str(error))
                     self._wait()
                 else:
                     self._patient = True
@@ -160,6 +162,12 @@ class Performance:
         if self._patient:
             audio.look_again()
         return audio.Microphone(self._config.audio)
+
+    def _miss(self, what: str) -> None:
+        """Tell once what the session waits for."""
+        if what != self._missing:
+            self._missing = what
+            _tell(self._parent, what)
 
     def _wait(self) -> None:
         """A device is missing: look again, a little later."""
@@ -281,9 +289,9 @@ class Performance:
         """Bend the note that sounds at the output, `seconds` after the last time, as its player does."""
         cents = recognizer.cents()
         if cents is not None and self._arranger.audible:
-            before = self._bend.cents
-            if abs(self._bend.follow(cents, seconds) - before) >= LEAST_BEND_CENTS:
-                self._output.bend(self._bend.cents, self._due(recognizer.at, clock))
+            self._bend.follow(cents, seconds)
+            if (bend := self._bend.news()) is not None:
+                self._output.bend(bend, self._due(recognizer.at, clock))
 
     def _due(self, sample: int, clock: StreamClock) -> float:
         """When to send what happened at a sample."""

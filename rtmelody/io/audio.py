@@ -165,6 +165,8 @@ def resolved(device: str | int | None, direction: Direction) -> int:
     """
     if isinstance(device, int):
         return device
+    if device == "-":
+        raise AudioDeviceError("Only `rtmelody listen` and `rtmelody monitor` take standard input (-): name a device.")
     offered = devices(direction)
     if not offered:
         raise AudioDeviceError(f"There is no audio {direction}: connect one, or start the sound server.")

@@ -68,7 +68,9 @@ class RecordedMicrophone:
     def _news(self) -> NDArray[np.float32]:
         """What has been written since."""
         with soundfile.SoundFile(self._path) as file:
-            file.seek(min(self._read, file.frames))
+            if file.frames < self._read:  # it was left from an earlier time, and is written anew
+                self._read = 0
+            file.seek(self._read)
             samples: NDArray[np.float32] = file.read(dtype="float32", always_2d=True).mean(axis=1)
         self._read += len(samples)
         return samples
@@ -83,12 +85,13 @@ class RecordedLoudspeaker:
         Raises OutputError if that cannot be.
         """
         try:
-            self._bytes = path.open("wb", buffering=0)
+            self._bytes = path.open("wb")
         except OSError as error:
             raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
         self._file = wave.Wave_write(self._bytes)
         self._file.setparams((1, 2, round(sample_rate), UNKNOWN_LENGTH // 2, "NONE", ""))
         self._file.writeframesraw(b"")
+        self._bytes.flush()  # the header at once: who waits for the file reads it whole or not at all
 
     def start(self) -> None:
         """Nothing: it plays what is written."""
@@ -96,6 +99,7 @@ class RecordedLoudspeaker:
     def write(self, samples: NDArray[np.float32]) -> None:
         """Play mono samples after those that were written already."""
         self._file.writeframesraw((np.clip(samples, -1, 1) * FULL_SCALE).astype("<i2").tobytes())
+        self._bytes.flush()
 
     def stop(self) -> bool:
         """Complete the file."""

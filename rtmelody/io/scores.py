@@ -78,13 +78,15 @@ def _by_music21(path: Path) -> Iterator[ScoreNote]:
         raise ScoreError("MusicXML and ABC need music21: run `pip install 'rtmelody[monitor]'`, or export MIDI.") from error
     try:
         parsed: Any = music21.converter.parse(path, forceSource=True)
-        part = next(iter(parsed.parts), parsed)
+        part = next(iter(parsed.parts), parsed).toSoundingPitch()  # a clarinet's D sounds as C
         entries: list[dict[str, Any]] = _written_out(part).flatten().stripTies().secondsMap
     except Exception as error:  # its parsers raise whatever they stumble over
         raise ScoreError(f"{path.name} cannot be read as a score ({type(error).__name__}: {error}).") from error
     for entry in entries:
         element = entry["element"]
-        if isinstance(element, music21.note.NotRest) and element.pitches and not isinstance(element, music21.harmony.Harmony):
+        if element.duration.isGrace or isinstance(element, music21.harmony.Harmony):
+            continue  # a grace note has its time from another note, which would seem to be a chord with it
+        if isinstance(element, music21.note.NotRest) and element.pitches:
             pitch = max(one.midi for one in element.pitches)
             yield ScoreNote(entry["offsetSeconds"], entry["durationSeconds"], pitch, element.measureNumber or 1)
 

@@ -123,7 +123,7 @@ class Hub:
         try:
             wish = msgspec.json.decode(message)
             self._commands[wish["do"]](wish.get("value"))
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return
 
     def drain(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import re
+import signal
 import tempfile
 import threading
 import time
@@ -140,7 +141,8 @@ def _pool() -> ProcessPoolExecutor:
 
 
 def _end_with_parent() -> None:
-    """A process of the pool would wait for ever if the server were killed."""
+    """A process of the pool would wait for ever if the server were killed; a Ctrl-C is the server's to obey."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -4,21 +4,22 @@ export class Microphone {
   constructor(onEvent, onEnd) {
     this.onEvent = onEvent;
     this.onEnd = onEnd;
+    this.stream = null;
     this.context = null;
     this.socket = null;
   }
 
   get running() {
-    return this.context !== null;
+    return this.stream !== null;
   }
 
   async start() {
     if (!navigator.mediaDevices) throw new Error("A browser gives its microphone to localhost and to https only.");
     const constraints = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
     this.stream = await navigator.mediaDevices.getUserMedia({ audio: constraints });
-    const rate = this.stream.getAudioTracks()[0].getSettings().sampleRate;
-    this.context = new AudioContext(rate ? { sampleRate: rate } : {});
     try {
+      const rate = this.stream.getAudioTracks()[0].getSettings().sampleRate;
+      this.context = new AudioContext(rate ? { sampleRate: rate } : {});
       await this.context.audioWorklet.addModule("page/worklet.js");
     } catch (error) {
       this.stop();
@@ -48,7 +49,8 @@ export class Microphone {
   stop(reason = "") {
     if (!this.running) return;
     this.stream.getTracks().forEach((track) => track.stop());
-    this.context.close();
+    this.stream = null;
+    this.context?.close();
     this.context = null;
     this.socket?.close();
     this.socket = null;

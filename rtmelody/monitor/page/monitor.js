@@ -169,11 +169,14 @@ async function listen() {
     microphone.stop();
     return;
   }
+  $("microphone").disabled = true; // a second click, while the browser asks, would open a second one
   try {
     await microphone.start();
     press("microphone", true);
   } catch (error) {
     fault(error.message);
+  } finally {
+    $("microphone").disabled = false;
   }
 }
 
@@ -188,8 +191,8 @@ $("record").onclick = ACTIONS.r;
 $("microphone").onclick = listen;
 $("threshold").oninput = () => send("threshold", Number($("threshold").value));
 $("speed").onchange = () => send("speed", $("speed").value);
-document.addEventListener("keydown", ({ key, target, ctrlKey, metaKey, altKey }) => {
-  if (!(ctrlKey || metaKey || altKey) && target.tagName !== "SELECT") ACTIONS[key]?.();
+document.addEventListener("keydown", ({ key, repeat, target, ctrlKey, metaKey, altKey }) => {
+  if (!(repeat || ctrlKey || metaKey || altKey) && target.tagName !== "SELECT") ACTIONS[key]?.();
 });
 
 function draw() {

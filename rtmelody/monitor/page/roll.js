@@ -44,6 +44,7 @@ export class Roll {
   state(state, at) {
     const sounds = state.sounding !== null && state.cents !== null;
     this.curve.push([at, sounds ? state.sounding + state.cents / 100 : null]);
+    this.forget(at - SECONDS - 1); // here: a page that is not seen is not drawn
   }
 
   resize() {
@@ -54,7 +55,6 @@ export class Roll {
   }
 
   draw(now) {
-    this.forget(now - SECONDS - 1);
     this.fit();
     const paper = this.canvas.getContext("2d");
     const { width, height } = this.canvas;

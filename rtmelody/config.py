@@ -28,7 +28,7 @@ class Caution(NamedTuple):
     sure_probability: float
 
 
-SPEEDS: dict[Speed, Caution] = {"fast": Caution(0.012, 0.6), "balanced": Caution(0.016, 0.75), "careful": Caution(0.028, 1.0)}
+SPEEDS: dict[Speed, Caution] = {"fast": Caution(0.006, 0.6), "balanced": Caution(0.016, 0.75), "careful": Caution(0.028, 1.0)}
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TONICS = {

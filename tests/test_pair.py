@@ -285,13 +285,20 @@ def test_a_recording_that_is_written_anew_is_heard_from_its_beginning(tmp_path):
 
 
 def test_what_is_heard_and_what_is_played_have_one_rate(tmp_path):
-    """Else the melody would be played at another pitch than its file says."""
-    RecordedLoudspeaker(tmp_path / "in.wav", 48_000).stop()
-    command = [sys.executable, "-m", "rtmelody", "pair", "listen", "--audio-only"]
-    command += ["--in", tmp_path / "in.wav", "--out", tmp_path / "out.wav"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == AudioFileError.exit_code, result.stderr
-    assert "48000" in result.stderr
+    """Else a melody would sound at another pitch than its file says: the rate of what is there already, or of --rate."""
+    command = [sys.executable, "-m", "rtmelody", "pair", "listen", "--audio-only", "--home", tmp_path]
+    late, early, out = tmp_path / "late.wav", tmp_path / "early.wav", tmp_path / "out.wav"
+    with subprocess.Popen([*command, "--in", late, "--out", out], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(out.exists)
+        RecordedLoudspeaker(late, 48_000).stop()
+        assert "48000" in process.communicate(timeout=60)[1]
+        assert process.returncode == AudioFileError.exit_code
+    out.unlink()
+    RecordedLoudspeaker(early, 48_000).stop()
+    with subprocess.Popen([*command, "--in", early, "--out", out], stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: out.exists() and out.stat().st_size)
+        process.terminate()
+    assert soundfile.info(out).samplerate == 48_000
 
 
 def test_a_recording_that_is_none_is_said_in_a_sentence(tmp_path):

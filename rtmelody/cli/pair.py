@@ -317,15 +317,26 @@ def meet(
 
 
 def _streams(config: "Config", in_file: Path | None, out_file: Path | None, stopping: threading.Event) -> tuple[Any, Any]:
-    """Microphone and loudspeaker, or the files that stand for them; the file to write first, for the peer may wait for it."""
+    """Microphone and loudspeaker, or the files that stand for them."""
     from rtmelody.io.audio import Loudspeaker, Microphone
     from rtmelody.io.recordings import RecordedLoudspeaker, RecordedMicrophone
 
-    if not (in_file and out_file):
-        microphone = RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping) if in_file else Microphone(config.audio)
-        rate = microphone.sample_rate
-        return microphone, RecordedLoudspeaker(out_file, rate) if out_file else Loudspeaker(config.audio, rate)
-    loudspeaker = RecordedLoudspeaker(out_file, rate := config.audio.sample_rate or DEMO_RATE)
+    if in_file and out_file and not (in_file.exists() and in_file.stat().st_size):
+        return _new_files(config, in_file, out_file, stopping)
+    microphone = RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping) if in_file else Microphone(config.audio)
+    rate = microphone.sample_rate
+    return microphone, RecordedLoudspeaker(out_file, rate) if out_file else Loudspeaker(config.audio, rate)
+
+
+def _new_files(config: "Config", in_file: Path, out_file: Path, stopping: threading.Event) -> tuple[Any, Any]:
+    """Files of which neither is there: ours is begun first, for the peer may wait for it.
+
+    Raises AudioFileError if the peer's has another rate.
+    """
+    from rtmelody.io.recordings import RecordedLoudspeaker, RecordedMicrophone
+
+    rate = config.audio.sample_rate or DEMO_RATE
+    loudspeaker = RecordedLoudspeaker(out_file, rate)
     microphone = RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping)
     if microphone.sample_rate != rate:
         loudspeaker.stop()

@@ -26,8 +26,8 @@ def test_figures_are_those_of_the_newest_result():
 
 def test_committed_results_are_of_the_shipped_model():
     shipped = read_manifest(ROOT / "models" / "melody").sha256
-    measured = (RESULT, PAIRING, *(LIVE[stage] for stage in ("latency", "fixed_latency", "tradeoff", "provisional")))
-    for result in measured:
+    longest = {"ten_minutes", "viewers"}  # which need not be measured for every model
+    for result in (RESULT, PAIRING, *(LIVE[stage] for stage in LIVE.keys() - longest)):
         assert shipped.startswith(result["about"]["model"])
 
 

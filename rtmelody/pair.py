@@ -149,10 +149,10 @@ class Conversation:
             self._say(record, content)
         self._hear(self._deadline(), Record.RECEIVED)
 
-    def receive(self) -> bytes:
-        """The payload that the peer sends, whole, at most 1 MiB.
+    def receive(self, keep: Callable[[bytes], object]) -> None:
+        """Give `keep` the payload that the peer sends, whole, at most 1 MiB; only then is the peer told that it has arrived.
 
-        Raises PairingError.
+        Raises PairingError, and what `keep` raises.
         """
         payload, record, deadline = b"", Record.PART, self._deadline()
         while record is not Record.LAST_PART:
@@ -160,8 +160,8 @@ class Conversation:
             payload += content
             if len(payload) > LARGEST_PAYLOAD:
                 raise ProtocolError(f"The other device sends more than {LARGEST_PAYLOAD >> 20} MiB.")
+        keep(payload)
         self._say(Record.RECEIVED)
-        return payload
 
     def _deadline(self) -> float:
         return time.monotonic() + self._patience_s

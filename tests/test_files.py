@@ -118,6 +118,15 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     assert target.read_bytes() == b"before"
 
 
+def test_a_link_to_a_file_stays_a_link(tmp_path):
+    target, link = tmp_path / "here.yaml", tmp_path / "there.yaml"
+    target.write_bytes(b"before")
+    link.symlink_to(target)
+    files.write_whole(link, b"after")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"after"
+
+
 def test_write_into_nowhere(tmp_path):
     with pytest.raises(OutputError, match="No such file"):
         files.write_whole(tmp_path / "none" / "out.mid", b"x")

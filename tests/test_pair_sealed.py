@@ -8,7 +8,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmelody.errors import ConfigError, LockedOutError, PairingError, PairingTimeoutError, ProtocolError
+from rtmelody.errors import (
+    ConfigError,
+    LockedOutError,
+    OutputError,
+    PairingError,
+    PairingTimeoutError,
+    ProtocolError,
+    RtmelodyError,
+)
 from rtmelody.io import peers as memory
 from rtmelody.io.peers import Peers
 from rtmelody.pair import Conversation
@@ -105,7 +113,7 @@ def both(*calls):
     def run(place, call):
         try:
             answers[place] = call()
-        except PairingError as error:
+        except RtmelodyError as error:
             answers[place] = error
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
@@ -121,8 +129,19 @@ def test_devices_introduce_themselves_and_talk():
     identities = [Ed25519PrivateKey.generate() for _ in range(2)]
     met = both(lambda: one.introduce(Role.INITIATOR, identities[0]), lambda: other.introduce(Role.RESPONDER, identities[1]))
     assert met == [identity.public_key().public_bytes_raw() for identity in reversed(identities)]
-    payload = os.urandom(50_000)
-    assert both(lambda: one.send(payload), other.receive) == [None, payload]
+    payload, kept = os.urandom(50_000), []
+    assert both(lambda: one.send(payload), lambda: other.receive(kept.append)) == [None, None]
+    assert kept == [payload]
+
+
+def test_what_could_not_be_kept_is_not_acknowledged():
+    def full(_payload):
+        raise OutputError("No space left on device.")
+
+    one, other = conversations()
+    sent, refused = both(lambda: one.send(b"a secret"), lambda: other.receive(full))
+    assert isinstance(sent, PairingTimeoutError)
+    assert isinstance(refused, OutputError)
 
 
 def test_a_pairing_serves_one_conversation():
@@ -144,18 +163,20 @@ def test_breaking_off_ends_a_conversation():
 
 
 def test_nobody_gets_half_a_payload():
-    cut = iter([True, True, False])
+    cut, kept = iter([True, True, False]), []
     one, other = conversations(lambda data: data if next(cut) else b"")
-    sent, received = both(lambda: one.send(os.urandom(40_000)), other.receive)
+    sent, received = both(lambda: one.send(os.urandom(40_000)), lambda: other.receive(kept.append))
     assert isinstance(sent, PairingTimeoutError)
     assert isinstance(received, PairingTimeoutError)
+    assert not kept
 
 
 def test_too_large_a_payload_is_refused():
-    one, other = conversations()
-    sent, received = both(lambda: one.send(bytes((1 << 20) + 1)), other.receive)
+    one, other, kept = *conversations(), []
+    sent, received = both(lambda: one.send(bytes((1 << 20) + 1)), lambda: other.receive(kept.append))
     assert isinstance(sent, PairingError)
     assert "more than 1 MiB" in str(received)
+    assert not kept
 
 
 def test_peers_are_remembered_and_forgotten(tmp_path):

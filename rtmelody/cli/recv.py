@@ -27,8 +27,13 @@ def recv(address: tuple[str, int], as_json: bool, **options: Any) -> None:
 
     def talk(paired: Paired, conversation: "Conversation | None") -> None:
         if conversation:
-            sys.stdout.buffer.write(conversation.receive())
-            sys.stdout.buffer.flush()
+            conversation.receive(_write)
         click.echo(paired.report(as_json), err=True)
 
     meet(Role.RESPONDER, listening(address), talk, **options)
+
+
+def _write(payload: bytes) -> None:
+    """Hand it on at once: the sender is told that it has arrived."""
+    sys.stdout.buffer.write(payload)
+    sys.stdout.buffer.flush()

@@ -178,15 +178,18 @@ def make_folder(folder: Path) -> None:
 def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write a file that appears whole or not at all; `mode` are its permissions, the user's usual ones if None.
 
+    Where `path` is a symbolic link, what it points to is written, and the link stays.
+
     Raises OutputError if the folder is missing, read-only or full.
     """
     try:
-        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        target = Path(os.path.realpath(path))  # that of pathlib raises another error where links go in a circle
+        descriptor, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             Path(unfinished).chmod(0o666 & ~_umask() if mode is None else mode)
-            Path(unfinished).replace(path)
+            Path(unfinished).replace(target)
         except BaseException:
             Path(unfinished).unlink(missing_ok=True)
             raise

@@ -161,7 +161,7 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_bytes())  # UTF-16 too, as PowerShell writes it
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

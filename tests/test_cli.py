@@ -5,12 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import mido
 import numpy as np
 import pytest
 import soundfile
 from conftest import DATA, ROOT, piano_like
+
+from rtmelody.events import Note
+from rtmelody.io.files import to_midi
 
 MAJOR = (60, 62, 64, 65)
 
@@ -118,6 +122,38 @@ def test_recordings_are_not_written_over(scale, tmp_path):
     refused(rtmelody("transcribe", recording, "-o", tmp_path / "x.csv", "--plot", recording), 8, "recording")
     refused(rtmelody("transcribe", recording, "-o", tmp_path / "x.csv", "--plot", tmp_path / "x.csv"), 8, "same file")
     assert recording.read_bytes() == scale.read_bytes()
+
+
+def test_a_report_is_not_written_over_what_it_reads(scale, tmp_path):
+    recording, score = Path(shutil.copy(scale, tmp_path / "take.wav")), tmp_path / "tune.mid"
+    rtmelody("transcribe", recording, "-o", score)
+    for target in (recording, score):
+        before = target.read_bytes()
+        refused(rtmelody("report", recording, "--score", score, "-o", target), 8, "to be read")
+        assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [b"take $_$.wav", b"caf\xe9.wav"])
+def test_any_name_and_no_note_make_a_picture_and_a_report(name, tmp_path):
+    recording = tmp_path / os.fsdecode(name)
+    soundfile.write(tmp_path / "plain.wav", np.zeros(24_000), 48_000)
+    (tmp_path / "plain.wav").rename(recording)
+    picture, page, score = tmp_path / "x.png", tmp_path / "x.html", tmp_path / "score.mid"
+    score.write_bytes(to_midi([Note(0.0, 0.5, 60, 90, 1.0, 0.0, 0.0)]))
+    assert rtmelody("transcribe", recording, "-o", tmp_path / "x.mid", "--plot", picture).returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert rtmelody("report", recording, "--score", score, "-o", page).returncode == 0
+    assert "take $_$" in page.read_text("utf-8") or "caf\ufffd" in page.read_text("utf-8")
+
+
+def test_a_folder_may_have_a_dot_in_its_name(scale, tmp_path):
+    (tmp_path / "takes.2026").mkdir()
+    assert rtmelody("transcribe", scale, "-o", tmp_path / "takes.2026").returncode == 0
+    assert (tmp_path / "takes.2026" / "scale.mid").exists()
+
+
+def test_raw_samples_have_one_channel():
+    refused(rtmelody("listen", "--device", "-", "--channel", "2", "--no-midi", "-q"), 3, "mono")
 
 
 def test_unknown_suffix_and_one_file_for_many(scale, tmp_path):

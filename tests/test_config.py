@@ -3,7 +3,8 @@
 import pytest
 from conftest import ROOT
 
-from rtmelody.config import Config, load_config, to_yaml
+from rtmelody.cli.options import at_speed, overridden
+from rtmelody.config import Config, Tracker, load_config, to_yaml
 from rtmelody.errors import ConfigError
 
 
@@ -52,6 +53,17 @@ def test_refusals(tmp_path, content, message):
         load_config(tmp_path / "c.yaml")
     assert "\n" not in str(caught.value)
     assert "c.yaml" in str(caught.value)
+
+
+def test_powershell_writes_it_in_utf_16(tmp_path):
+    (tmp_path / "mine.yaml").write_text(to_yaml(Config(model="café")), encoding="utf-16")
+    assert load_config(tmp_path / "mine.yaml").model == "café"
+
+
+def test_a_speed_replaces_what_the_file_has_in_its_place():
+    mine = Config(tracker=Tracker(evidence_s=0.02, sure_probability=0.9))
+    assert overridden(mine, tracker=at_speed("fast")).tracker == Tracker(speed="fast")
+    assert overridden(mine, tracker=at_speed(None)) == mine
 
 
 def test_missing_file(tmp_path):

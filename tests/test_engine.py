@@ -262,6 +262,20 @@ def test_a_recording_that_begins_within_a_note_has_it_all(tmp_path):
     assert sum(message.time for message in played) == pytest.approx(0.4, abs=0.01)
 
 
+def test_a_recording_that_ends_within_a_note_has_it(tmp_path):
+    recorder = SessionRecorder(tmp_path, 8_000, 2.0)
+    recorder.put(2.0)
+    recorder.put(ToldOn(2.1, 60, 90, 2.1, 0.9, 1.0))
+    recorder.put(np.zeros(4_000, np.float32))
+    recorder.close()
+    (notes,) = tmp_path.glob(f"*/{NOTES}")
+    played = [message for message in mido.MidiFile(notes) if not message.is_meta]
+    assert [message.type for message in played] == ["note_on", "note_off"]
+    assert sum(message.time for message in played) == pytest.approx(0.5, abs=0.01)
+    told = (notes.parent / LINES).read_text().splitlines()
+    assert [msgspec.json.decode(line)["event"] for line in told] == ["on", "off"]
+
+
 KILLED = """
 import os, sys, time
 from pathlib import Path

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import threading
 from contextlib import suppress
 
 import mido
@@ -125,6 +127,17 @@ def test_a_link_to_a_file_stays_a_link(tmp_path):
     files.write_whole(link, b"after")
     assert link.is_symlink()
     assert target.read_bytes() == b"after"
+
+
+def test_a_pipe_is_written_into(tmp_path):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    files.write_whole(pipe, b"for the other end")
+    reader.join(10)
+    assert read == [b"for the other end"]
+    assert pipe.is_fifo()
 
 
 def test_write_into_nowhere(tmp_path):

@@ -49,6 +49,10 @@ class Guarded:
         transport = httpx.ASGITransport(Guard(app, token, origin, clock))
         self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost:8765")
 
+    @property
+    def cookies(self):
+        return self._client.cookies
+
     def get(self, url, **options):
         return asyncio.run(self._client.get(url, **options))
 
@@ -60,6 +64,15 @@ def test_the_token_is_asked_for_and_then_remembered():
     assert client.get("/?token=secret").text == "come in"
     assert client.get("/").text == "come in"  # by the cookie
     assert "HttpOnly" in Guarded("secret").get("/?token=secret").headers["set-cookie"]
+
+
+def test_two_monitors_on_one_machine_do_not_share_a_cookie():
+    one, other = Guarded("secret"), Guarded("another")
+    one.get("/?token=secret")
+    other.get("/?token=another")
+    other.cookies.update(one.cookies)  # a browser shows both to either
+    one.cookies.update(other.cookies)
+    assert one.get("/").status_code == other.get("/").status_code == 200
 
 
 @pytest.mark.parametrize(

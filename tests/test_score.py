@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import mido
 import numpy as np
 import pytest
 from conftest import DATA, jackd, needs, write_midi
@@ -140,6 +141,16 @@ def test_midi_scores_have_bars(tmp_path):
 def test_a_pitch_that_is_struck_again_before_its_end_is_two_notes(tmp_path):
     write_midi(tmp_path / "again.mid", [(0.0, 1.0, 60), (0.5, 1.5, 60)])
     assert [(note.pitch, note.onset) for note in read_score(tmp_path / "again.mid")] == [(60, 0.0), (60, 0.5)]
+
+
+def test_what_no_message_ends_the_end_of_the_score_does(tmp_path):
+    path = tmp_path / "cut.mid"
+    write_midi(path, [(0.0, 1.0, 60), (1.0, 2.0, 62)])
+    cut = mido.MidiFile(path)
+    for track in cut.tracks:
+        track[:] = [message for message in track if (message.type, getattr(message, "note", 0)) != ("note_off", 62)]
+    cut.save(path)
+    assert [(note.pitch, note.onset) for note in read_score(path)] == [(60, 0.0), (62, 1.0)]
 
 
 def test_abc_and_musicxml_scores_are_written_out(tmp_path):

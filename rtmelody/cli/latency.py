@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rtmelody.cli.options import DeviceLatency, config_option, index_or_name, overridden
+from rtmelody.cli.options import DeviceLatency, at_speed, config_option, index_or_name, overridden
 
 if TYPE_CHECKING:
     from rtmelody.loopback import Trial
@@ -66,7 +66,7 @@ def latency(
             "block_size": block_size,
             "latency": device_latency,
         },
-        tracker={"speed": speed},
+        tracker=at_speed(speed),
     )
     with Progress(console=Console(stderr=True), disable=as_json, transient=True) as progress:
         task = progress.add_task("Playing", total=tones)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rtmelody.cli.options import DeviceLatency, Duration, config_option, index_or_name, overridden, until_signal
+from rtmelody.cli.options import DeviceLatency, Duration, at_speed, config_option, index_or_name, overridden, until_signal
 
 POLL_S = 0.005
 
@@ -16,7 +16,7 @@ POLL_S = 0.005
 @click.option(
     "-d",
     "--device",
-    help="Input: an index, a name or a part of a name (see `rtmelody devices`), or - for samples on standard input.",
+    help="Input: an index, a name or a part of a name (see `rtmelody devices`), or - for mono samples on standard input.",
 )
 @click.option("--rate", type=int, help="Sample rate in Hz; default: the device's own, of a pipe 48000.")
 @click.option("--channel", type=int, help="Input channel, counted from 1.")
@@ -35,7 +35,9 @@ POLL_S = 0.005
 )
 @click.option("--bend", type=click.Choice(["pitch", "mpe"]), help="Send what the player bends as pitch bend, or as MPE.")
 @click.option("--follow", is_flag=True, default=None, help="Let the tuning of A4 follow the player.")
-@click.option("--pcm", type=click.Choice(["s16le", "s24le", "s32le", "f32le"]), help="Format of samples on standard input.")
+@click.option(
+    "--pcm", type=click.Choice(["s16le", "s24le", "s32le", "f32le"]), help="Format of (mono) samples on standard input."
+)
 @click.option("--osc", metavar="HOST:PORT", help="Send OSC messages there too (/rtmelody/on, /rtmelody/off).")
 @click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an event instead of the view.")
@@ -98,7 +100,7 @@ def listen(
             "pcm": pcm,
         },
         tuning={"follow": follow},
-        tracker={"speed": speed},
+        tracker=at_speed(speed),
         midi={
             "port": port,
             "also_to": also_to or None,

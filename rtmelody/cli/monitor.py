@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.options import config_option, index_or_name, on_signal, overridden
+from rtmelody.cli.options import at_speed, config_option, index_or_name, on_signal, overridden
 
 if TYPE_CHECKING:
     from rtmelody.monitor.hub import Hub
@@ -62,6 +62,7 @@ def monitor(
     from rtmelody.config import load_config
     from rtmelody.engine.engine import Engine
     from rtmelody.errors import MonitorError, OutputError
+    from rtmelody.io.files import protect
     from rtmelody.io.scores import read_score
 
     try:
@@ -72,12 +73,14 @@ def monitor(
     config = overridden(
         load_config(config_file),
         audio={"device": index_or_name(device), "channel": channel},
-        tracker={"speed": speed},
+        tracker=at_speed(speed),
     )
     if report and not score:
         raise click.UsageError("--report needs --score: give what is to be played.")
     if report and not report.parent.is_dir():
         raise OutputError(f"There is no folder {report.parent} for the report: make it first.")
+    if report and score:
+        protect([score], [report])
     if origin and not re.fullmatch(r"https?://[^/\s]+/?", origin):
         raise click.UsageError("--origin is the proxy's address: write it as https://stage.example.")
     origin = origin and origin.rstrip("/")

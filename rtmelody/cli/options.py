@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rtmelody.core.network import Network
     from rtmelody.core.recognizer import Recognizer
 
+DEFAULT = object()
 config_option = click.option(
     "--config",
     "config_file",
@@ -48,8 +49,13 @@ class DeviceLatency(Duration):
         return value if value in ("low", "high") else super().convert(value, param, context)
 
 
+def at_speed(speed: str | None) -> dict[str, Any]:
+    """Options of the tracker: a speed means what it says, whatever the file would have in its place."""
+    return {"speed": speed, "evidence_s": DEFAULT, "sure_probability": DEFAULT} if speed else {}
+
+
 def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
-    """The configuration with the options that were given, checked like a file."""
+    """The configuration with the options that were given (not None), checked like a file; DEFAULT undoes what the file says."""
     import msgspec
 
     from rtmelody.config import Config, to_dict
@@ -57,7 +63,8 @@ def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
 
     content = to_dict(config)
     for name, given in sections.items():
-        content[name] |= {key: value for key, value in given.items() if value is not None}
+        told = {key: value for key, value in given.items() if value is not None}
+        content[name] |= {key: None if value is DEFAULT else value for key, value in told.items()}
     try:
         return msgspec.convert(content, Config)
     except msgspec.ValidationError as error:

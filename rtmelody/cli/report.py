@@ -29,10 +29,12 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     from rtmelody.config import load_config
     from rtmelody.core.assessment import assess
     from rtmelody.events import notes
-    from rtmelody.io.files import open_audio, write_whole
+    from rtmelody.io.files import open_audio, protect, write_whole
     from rtmelody.io.reports import page
     from rtmelody.io.scores import read_score
 
+    target = output or Path(f"{'report' if str(recording) == '-' else recording.stem}.html")
+    protect([recording, score], [] if as_json else [target])
     expected = read_score(score)
     with open_audio(recording) as audio:
         recognizer = recognizer_for(audio.rate, load_config(config_file))
@@ -42,7 +44,6 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    target = output or Path(f"{'report' if str(recording) == '-' else recording.stem}.html")
     write_whole(target, page(f"{recording.stem}: {score.stem}", found))
     counts = ", ".join(f"{getattr(found, kind)} {kind}" for kind in ("right", "wrong", "missed", "extra"))
     click.echo(f"{counts}; {found.reached} of {found.notes} notes reached -> {target}", err=True)

@@ -43,12 +43,16 @@ def transcribe(
     """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
+    from rtmelody.io.files import protect
 
     if plot and len(files) > 1:
         raise click.UsageError("--plot draws one file: give one FILE.")
     kind = kind or _kind_of(output)
     targets = _targets(files, output, kind)
-    _protect(files, [*targets, *([plot] if plot else [])])
+    written = [target for target in [*targets, *([plot] if plot else [])] if target != STDIO]
+    if len(set(written)) < len(written):
+        raise OutputError("Two results would be written to the same file: give them different names or folders.")
+    protect(files, written)
     config = load_config(config_file)
     network = Network(model_folder(config.model))
     failures = []
@@ -93,22 +97,9 @@ def _transcribe_one(
         files.write_whole(plot, pictures.picture(np.concatenate(beginning), audio.rate, found, file.name))
 
 
-def _protect(files: tuple[Path, ...], targets: list[Path]) -> None:
-    """Refuse to write over a recording that is to be read, or to write two things into one place.
-
-    Raises OutputError.
-    """
-    written = [target for target in targets if target != STDIO]
-    if len(set(written)) < len(written):
-        raise OutputError("Two results would be written to the same file: give them different names or folders.")
-    for target in written:
-        if any(file.exists() and target.exists() and file.samefile(target) for file in files):
-            raise OutputError(f"{target} is a recording to be read, not a place to write notes: give another --output.")
-
-
 def _kind_of(output: Path | None) -> str:
     """The format that the output's suffix asks for."""
-    suffix = output.suffix.lower().removeprefix(".") if output else ""
+    suffix = output.suffix.lower().removeprefix(".") if output and not output.is_dir() else ""
     if suffix and suffix not in FORMATS:
         raise click.UsageError(f"What is a .{suffix} file of notes? Give --format, or a suffix of {', '.join(FORMATS)}.")
     return suffix or "mid"

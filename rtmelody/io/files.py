@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -175,15 +175,34 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
+def protect(read: Iterable[Path], written: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises OutputError.
+    """
+    existing = [source for source in read if source.exists()]
+    for target in written:
+        if target.exists() and any(target.samefile(source) for source in existing):
+            raise OutputError(f"{target} is a recording or a score to be read, not a place to write: give another --output.")
+
+
+def presentable(name: str) -> str:
+    """A file's name as text that can be shown, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write a file that appears whole or not at all; `mode` are its permissions, the user's usual ones if None.
 
-    Where `path` is a symbolic link, what it points to is written, and the link stays.
+    Where `path` is a symbolic link, what it points to is written, and the link stays. A device or a pipe is written into.
 
     Raises OutputError if the folder is missing, read-only or full.
     """
     try:
         target = Path(os.path.realpath(path))  # that of pathlib raises another error where links go in a circle
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)
+            return
         descriptor, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rtmelody.config import Audio
 from rtmelody.core.ring import Ring
+from rtmelody.errors import ConfigError
 
 SAMPLE_RATE = 48_000  # where none is set
 BLOCK = 4_096  # bytes at most
@@ -20,7 +21,12 @@ class PcmInput:
     """Fills a ring from a file descriptor, no faster than it is emptied: nothing is lost, however fast samples come."""
 
     def __init__(self, settings: Audio, descriptor: int) -> None:
-        """Read from the descriptor, which stays the caller's, at the sample rate and in the format of the settings."""
+        """Read from the descriptor, which stays the caller's, at the sample rate and in the format of the settings.
+
+        Raises ConfigError for another channel than the first: there is only one.
+        """
+        if settings.channel > 1:
+            raise ConfigError("Samples on standard input have one channel: send mono, and leave --channel out.")
         self.sample_rate: float = settings.sample_rate or SAMPLE_RATE
         self.xruns = 0
         self.ring = Ring(max(round(settings.ring_s * self.sample_rate), BLOCK))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rtmelody.core.framing import Framing
 from rtmelody.errors import OutputError
 from rtmelody.events import Note, note_name
+from rtmelody.io.files import presentable
 
 WIDEST_S = 60.0  # more than this fits no page: the picture then shows the beginning
 
@@ -32,7 +33,7 @@ def picture(samples: NDArray[np.float32], sample_rate: float, notes: list[Note],
     visible = [note for note in notes if note.onset < length]
     _draw_notes(roll, visible)
     _draw_delays(delays, visible)
-    roll.set_title(title)
+    roll.set_title(presentable(title), parse_math=False)
     delays.set_xlim(0, length)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
@@ -71,8 +72,9 @@ def _draw_notes(axes: Any, notes: list[Note]) -> None:
 
 def _draw_delays(axes: Any, notes: list[Note]) -> None:
     """How long after its estimated onset each note was announced."""
-    onsets = [note.onset for note in notes]
-    axes.stem(onsets, [1000 * (note.emitted_at - note.onset) for note in notes], basefmt=" ", markerfmt="C0.", linefmt="C0-")
+    if notes:
+        delays = [1000 * (note.emitted_at - note.onset) for note in notes]
+        axes.stem([note.onset for note in notes], delays, basefmt=" ", markerfmt="C0.", linefmt="C0-")
     axes.set_ylim(bottom=0)
     axes.set_ylabel("delay (ms)")
     axes.set_xlabel("time (s)")

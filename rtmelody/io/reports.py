@@ -10,6 +10,7 @@ from typing import Any
 from rtmelody.core.assessment import Assessment, Bar, Verdict
 from rtmelody.errors import OutputError
 from rtmelody.events import note_name
+from rtmelody.io.files import presentable
 
 COLOURS = {"right": "#2e7d32", "wrong": "#c62828", "missed": "#9e9e9e", "extra": "#ef6c00"}
 PAGE = files("rtmelody").joinpath("data", "report.html")
@@ -26,7 +27,7 @@ def page(title: str, found: Assessment) -> bytes:
     return (
         Template(PAGE.read_text(encoding="utf-8"))
         .substitute(
-            title=escape(title),
+            title=escape(presentable(title)),
             words=f"{found.reached} of {found.notes} notes of the score were reached{jumps}.",
             sums="".join(sums),
             roll=_roll(found.verdicts),

@@ -69,6 +69,8 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
         elif message.type in ("note_on", "note_off") and (message.channel, message.note) in begun:
             onset, bar = begun.pop((message.channel, message.note))
             yield ScoreNote(onset, seconds - onset, message.note, bar)
+    for (_, pitch), (onset, bar) in begun.items():  # what nothing ends, the end does
+        yield ScoreNote(onset, seconds - onset, pitch, bar)
 
 
 def _by_music21(path: Path) -> Iterator[ScoreNote]:

@@ -58,6 +58,7 @@ class SessionRecorder:
             raise OutputError(f"Cannot record into {self._folder}: {error}.") from error
         self._samples = 0
         self._waiting: queue.Queue[NDArray[np.float32] | float | Entry | None] = queue.Queue(WAITING)
+        self._sounding: int | None = None  # pitch of the note that has not ended
         self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
         self._thread.start()
 
@@ -83,6 +84,9 @@ class SessionRecorder:
                     flushed_at = time.monotonic()
                     self._sound.flush()
                     self._lines.flush()
+        if self._sounding is not None:  # the recording ends, and what sounds with it
+            with self._disk_may_fail():
+                self._write(ToldOff(self._since_s + self._samples / self.sample_rate, self._sounding))
         for close in (self._sound.close, self._lines.close, lambda: _write_notes(self._folder)):
             with self._disk_may_fail():
                 close()
@@ -106,6 +110,8 @@ class SessionRecorder:
                 self._sound.write(gap)
                 self._samples += len(gap)
         else:
+            if isinstance(item, ToldOn | ToldOff):
+                self._sounding = item.midi if isinstance(item, ToldOn) else None
             self._lines.write(msgspec.json.encode(self._in_recording(item)) + b"\n")
 
     def _in_recording(self, entry: Entry) -> Entry:

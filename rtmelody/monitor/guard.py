@@ -1,5 +1,6 @@
 """Who may look: a token on every request that comes from elsewhere, an origin that is our own, and a limit on failures."""
 
+import hashlib
 import hmac
 import time
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-COOKIE = "rtmelody"
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
 FAILURES, PER_S = 20, 60.0  # of one address, before it is refused unheard
 ADDRESSES = 1_000  # that are remembered
@@ -31,6 +31,8 @@ class Guard:
     ) -> None:
         """Guard an application that a proxy may serve as `origin`; `clock` in seconds."""
         self._app, self._token, self._origin, self._clock = app, token, origin, clock
+        # A name of its own: cookies know no ports, and another monitor may run on this machine.
+        self._cookie = f"rtmelody-{hashlib.sha256((token or '').encode()).hexdigest()[:12]}"
         self._wrong: dict[str, dict[str, float]] = {}  # address: tokens, and when they were shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,10 +45,10 @@ class Guard:
             await self._app(scope, receive, send)
         elif self._blocked(address := (scope.get("client") or ("?", 0))[0]):
             await _refuse(scope, receive, send, 429, "Too many wrong tokens: wait a minute.")
-        elif any(hmac.compare_digest(given.encode(), self._token.encode()) for given in _tokens(scope)):
+        elif any(hmac.compare_digest(given.encode(), self._token.encode()) for given in self._tokens(scope)):
             await self._app(scope, receive, self._with_cookie(scope, send))
         else:
-            self._remember(address, _tokens(scope))
+            self._remember(address, self._tokens(scope))
             await _refuse(scope, receive, send, 401, "Open the link that the terminal shows: it has the token.")
 
     def _same_origin(self, scope: Scope) -> bool:
@@ -61,10 +63,10 @@ class Guard:
 
     def _with_cookie(self, scope: Scope, send: Send) -> Send:
         """Whoever came by the link need not show the token again."""
-        if not self._token or scope["type"] != "http" or self._token in _cookies(scope):
+        if not self._token or scope["type"] != "http" or self._token in self._cookies(scope):
             return send
         secure = "; Secure" if (self._origin or "").startswith("https:") else ""
-        cookie = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/{secure}".encode()
+        cookie = f"{self._cookie}={self._token}; HttpOnly; SameSite=Strict; Path=/{secure}".encode()
 
         async def sending(message: dict) -> None:  # type: ignore[type-arg]
             if message["type"] == "http.response.start":
@@ -86,19 +88,17 @@ class Guard:
             self._wrong.pop(next(iter(self._wrong)))
         self._wrong.setdefault(address, {}).update(dict.fromkeys(tokens, self._clock()))
 
+    def _tokens(self, scope: Scope) -> list[str]:
+        """What is shown: in the link or by the cookie."""
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        return [*asked, *self._cookies(scope)][:SHOWN]
 
-def _tokens(scope: Scope) -> list[str]:
-    """What is shown: in the link or by the cookie."""
-    asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-    return [*asked, *_cookies(scope)][:SHOWN]
-
-
-def _cookies(scope: Scope) -> list[str]:
-    try:
-        morsel = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return []
-    return [morsel.value] if morsel else []
+    def _cookies(self, scope: Scope) -> list[str]:
+        try:
+            morsel = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(self._cookie)
+        except CookieError:
+            return []
+        return [morsel.value] if morsel else []
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, sentence: str) -> None:

@@ -77,6 +77,22 @@ def test_rise_shows_an_attack():
     assert rise[attack : attack + 3].max() > 0.5
 
 
+def test_phases_deviate_where_nothing_is_steady():
+    rate, noise = 44_100, np.random.default_rng(5).normal(0, 0.1, 44_100).astype(np.float32)
+    turned = np.concatenate((tone(440.0, 0.5, rate), -tone(440.0, 0.5, rate)))
+    deviation = {}
+    for name, samples in (("tone", turned), ("noise", noise), ("silence", np.zeros(rate, np.float32))):
+        bank = Framing(rate)
+        deviation[name] = bank.push(samples).features[:, 2 * bank.front_end.bins : 3 * bank.front_end.bins]
+    tone_bin, turn = deviation["tone"][:, 82], round(0.5 * rate) // Framing(rate).hop
+    assert tone_bin[turn - 20 : turn].max() < 0.01
+    assert tone_bin[turn : turn + 4].max() > 0.3
+    assert tone_bin[-20:].max() < 0.01
+    assert 0.3 < deviation["noise"][10:].mean() < 0.7
+    assert np.allclose(deviation["silence"], np.sqrt(0.5))
+    assert all(((each >= 0) & (each <= 1)).all() for each in deviation.values())
+
+
 def test_hop_is_configurable():
     bank = Framing(48_000, FrontEnd(hop_s=0.004))
     assert bank.hop == 192

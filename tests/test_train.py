@@ -114,6 +114,25 @@ def test_a_wider_network_says_what_the_narrower_one_said(tmp_path):
         np.testing.assert_allclose(wide(heard)[name], said, atol=1e-4)
 
 
+def test_what_may_be_struck_again_counts_most():
+    import keras
+
+    from rtmelody.train.fit import AGAIN_COUNTS, AGAIN_HOPS, batches, weighted_crossentropy
+
+    shape, hops = Shape(lowest_pitch=60, highest_pitch=63), 40
+    shard = {name: np.zeros((1, hops), np.uint8) for name in ("onset", "weight")} | {"features": np.zeros((1, hops, 3))}
+    shard["class"] = np.full((1, hops), shape.pitches, np.uint8)
+    shard["class"][0, 5:20], shard["onset"][0, 5:9] = 2, 3
+    told = batches(shard, shape)[1]["onset"]
+    assert np.flatnonzero(told[0, :, 2, 0]).tolist() == [5, 6, 7, 8]
+    assert np.flatnonzero(told[0, :, 2, 1] == AGAIN_COUNTS).tolist() == list(range(5 + AGAIN_HOPS[0], 20 + AGAIN_HOPS[1]))
+    assert (told[0, :, [0, 1, 3], 1] == 1).all()
+    logits = np.random.default_rng(0).normal(0, 2, told.shape[:-1]).astype(np.float32)
+    plain = np.stack((told[..., 0], np.ones_like(logits)), axis=-1)
+    expected = keras.losses.binary_crossentropy(told[..., 0], logits, from_logits=True)
+    np.testing.assert_allclose(weighted_crossentropy(plain, logits), expected, rtol=1e-4)
+
+
 def test_a_recording_without_its_notes_is_refused(tmp_path):
     soundfile.write(tmp_path / "tune.wav", np.zeros(800), 8_000)
     with pytest.raises(TrainingError, match="notes file"):

@@ -55,8 +55,8 @@ class FrontEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def features(self) -> int:
-        """Length of a feature frame: level and rise of every bin, then the mean and the maximum level."""
-        return 2 * self.bins + 2
+        """Length of a feature frame: level, rise and phase deviation of every bin, then the mean and the maximum level."""
+        return 3 * self.bins + 2
 
     def pitches(self) -> NDArray[np.float64]:
         """Pitch (fractional MIDI number) of every bin."""
@@ -67,8 +67,9 @@ class FrontEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Frames:
     """What the bank says about consecutive hops.
 
-    `features`: float32 [hops, features], in -1…1: every bin's level relative to the loudest one, every bin's rise, then
-    mean and maximum level.
+    `features`: float32 [hops, features], in -1…1: every bin's level relative to the loudest one, every bin's rise, how far
+    every bin's phase is from where its last advance would have brought it (0 to 1, half a turn: Bello et al., 2004), then mean
+    and maximum level.
     `rotation`: complex64 [hops, bins]: the angle is the phase that the bin advanced in the hop, the modulus its power, so that
     sums over time are averages weighted by power.
     `level_db`: float32 [hops]: level of the loudest bin, dB relative to a full-scale sine.
@@ -114,7 +115,7 @@ class Framing:
 
     def reset(self) -> None:
         """Forget everything heard so far."""
-        self._state = np.zeros((6, self.front_end.bins), np.float32)
+        self._state = np.zeros((8, self.front_end.bins), np.float32)
         self._history = np.full((self.front_end.rise_hops, self.front_end.bins), FLOOR_DB, np.float32)
         self._gathered = np.zeros(self.hop, np.float32)  # the hop that is not yet complete…
         self._gathered_samples = 0  # …as far as it has come
@@ -171,10 +172,10 @@ def _coefficients(frequencies: NDArray[np.float64], decay: NDArray[np.float64], 
     return np.stack((pole.real, pole.imag)).astype(np.float32), gain.astype(np.float32)
 
 
-def _compiled(signature: Any, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _compiled(signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile at import, and keep the machine code on disk if there is a place for it."""
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return numba.njit(signature, cache=True, **options)(function)
         except RuntimeError:  # neither the package's folder nor the user's cache can be written
@@ -186,7 +187,10 @@ def _compiled(signature: Any, **options: Any) -> Callable[[Callable[..., None]],
 # Only contraction (fused multiply-add) is allowed: reassociation could make the result depend on the cut of the stream.
 @_compiled("void(f4[::1], f4[:, ::1], f4[::1], f4[:, ::1])", fastmath={"contract"})
 def _resonate(samples, pole, gain, state) -> None:  # type: ignore[no-untyped-def]
-    """Advance the bank by one hop; `state` [6, bins] holds both stages (real, imaginary), then the second at the last hop."""
+    """Advance the bank by one hop.
+
+    `state` [8, bins] holds both stages (real, imaginary), then the second at the last hop and its rotation then.
+    """
     whole = samples.size - samples.size % UNROLL
     for start in range(0, whole, UNROLL):
         for k in range(gain.size):
@@ -205,6 +209,14 @@ def _resonate(samples, pole, gain, state) -> None:  # type: ignore[no-untyped-de
             state[0, k], state[1, k], state[2, k], state[3, k] = a, b, c, d
 
 
+@_compiled("f4(c8, c8)")
+def _phase_deviation(rotation, last) -> float:  # type: ignore[no-untyped-def]
+    """Sine of half the angle between two rotations, 0…1; of a right one where there is too little sound to have a phase."""
+    together = rotation * last.conjugate()
+    cosine = together.real / (abs(together) + np.float32(FLOOR_POWER))
+    return math.sqrt(max(np.float32(0.0), np.float32(0.5) * (np.float32(1.0) - cosine)))
+
+
 @_compiled("void(f4[::1], f4[:, ::1], f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[::1], c8[::1], f4[:])")
 def _frame_hop(hop, pole, gain, ranges, state, history, features, rotation, level_db) -> None:  # type: ignore[no-untyped-def]
     """Fill one frame, rotations and the level [1] of a hop; `history` [rise_hops, bins] holds levels, oldest first."""
@@ -215,6 +227,7 @@ def _frame_hop(hop, pole, gain, ranges, state, history, features, rotation, leve
         now = complex(state[2, k], state[3, k])
         before = complex(state[4, k], state[5, k])
         rotation[k] = now * before.conjugate()
+        features[2 * bins + k] = _phase_deviation(now * before.conjugate(), complex(state[6, k], state[7, k]))
         # The amplitude of a real sine is twice that of its positive-frequency half.
         level = np.float32(10.0) * np.log10(np.float32(4.0) * (now.real**2 + now.imag**2) + np.float32(FLOOR_POWER))
         features[k] = level
@@ -228,10 +241,11 @@ def _frame_hop(hop, pole, gain, ranges, state, history, features, rotation, leve
             if abs(state[i, k]) < NEGLIGIBLE:
                 state[i, k] = 0.0
         state[4, k], state[5, k] = state[2, k], state[3, k]
+        state[6, k], state[7, k] = rotation[k].real, rotation[k].imag
     for k in range(bins):
         features[k] = max(features[k] - loudest, -range_db) * 2.0 / range_db + 1.0
-    features[2 * bins] = total / bins / 60.0 + 1.0
-    features[2 * bins + 1] = loudest / 60.0 + 1.0
+    features[3 * bins] = total / bins / 60.0 + 1.0
+    features[3 * bins + 1] = loudest / 60.0 + 1.0
     level_db[0] = loudest
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
+from numpy.typing import NDArray
 
 from rtmelody.core.framing import FrontEnd
 from rtmelody.errors import TrainingError
@@ -18,7 +21,9 @@ BATCH = 8
 PEAK_RATE = 3e-3
 WARM_UP = 60  # steps
 WEAK_RATE = 3e-4
-ONSETS_COUNT = 3.0  # times as much as posteriors
+ONSETS_COUNT = 1.5  # times as much as posteriors
+AGAIN_COUNTS = 6.0  # times as much as other onsets: whether a pitch that sounds was struck again, no posterior can tell
+AGAIN_HOPS = (5, 12)  # since when it sounded: longer than a note counts as struck, at most a short gap before
 
 
 def fit(
@@ -67,15 +72,15 @@ def compiled(front_end: FrontEnd, shape: Shape, steps: int, peak: float) -> Pitc
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=1.0),
         loss={
             "posterior": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "onset": keras.losses.BinaryCrossentropy(from_logits=True),
+            "onset": weighted_crossentropy,
         },
-        # Keras averages over pitches where their sum is meant; and what was struck again is rare, but must not be missed.
+        # Keras averages over pitches where their sum is meant.
         loss_weights={"posterior": 1.0, "onset": ONSETS_COUNT * shape.pitches},
     )
     hops = round(CLIP_S / front_end.hop_s)
     model.train_on_batch(  # builds weights and optimizer, so that a checkpoint has where to go
         np.zeros((BATCH, hops, front_end.features), np.float32),
-        {"posterior": np.zeros((BATCH, hops), np.int32), "onset": np.zeros((BATCH, hops, shape.pitches), np.float32)},
+        {"posterior": np.zeros((BATCH, hops), np.int32), "onset": np.zeros((BATCH, hops, shape.pitches, 2), np.float32)},
         sample_weight={"posterior": np.zeros((BATCH, hops)), "onset": np.zeros((BATCH, hops))},
     )
     return model
@@ -84,13 +89,29 @@ def compiled(front_end: FrontEnd, shape: Shape, steps: int, peak: float) -> Pitc
 def batches(shard: Arrays, shape: Shape) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Inputs, targets and weights of a shard as Keras wants them."""
     onset = np.eye(shape.pitches + 1, dtype=np.float32)[shard["onset"]][..., 1:]
+    count = np.where(_sounded(shard["class"], shape), np.float32(AGAIN_COUNTS), np.float32(1.0))
     weight = shard["weight"].astype(np.float32)
     # A struck note is certain to have been struck, even before its pitch can be heard.
     return (
         shard["features"].astype(np.float32),
-        {"posterior": shard["class"].astype(np.int32), "onset": onset},
+        {"posterior": shard["class"].astype(np.int32), "onset": np.stack((onset, count), axis=-1)},
         {"posterior": weight, "onset": np.sign(weight)},
     )
+
+
+def weighted_crossentropy(told: Any, logits: Any) -> Any:
+    """Binary cross-entropy of logits [..., pitches], given the truth and how much it counts [..., pitches, 2]; their mean."""
+    struck, counts = told[..., 0], told[..., 1]
+    return ops.mean(counts * (ops.softplus(logits) - struck * logits), axis=-1)
+
+
+def _sounded(classes: NDArray, shape: Shape) -> NDArray[np.bool_]:
+    """Whether every pitch sounded AGAIN_HOPS ago, given the classes [clips, hops] of its hops: [clips, hops, pitches]."""
+    now = np.eye(shape.pitches + 1, dtype=bool)[classes][..., :-1]
+    before = np.zeros_like(now)
+    for hops in range(AGAIN_HOPS[0], AGAIN_HOPS[1] + 1):
+        before[:, hops:] |= now[:, :-hops]
+    return before
 
 
 def weights(model: PitchwiseLSTM) -> Arrays:

@@ -1,9 +1,9 @@
 """The network in Keras: one small LSTM whose weights all pitches share.
 
 A melody a semitone higher is then nothing new, which makes it economical with data (pitch-wise LSTMs: Kwon et al., 2024).
-Per pitch: a stack of the bins (level and rise) around its harmonics, and how much whole bands rise -> dense -> a look at
-harmonically related pitches -> LSTM -> another look -> one logit for "this pitch sounds" and one for "it was struck just now".
-A last class, silence, sees all pitches at once.
+Per pitch: a stack of the bins (level, rise, phase deviation) around its harmonics, and how much whole bands rise -> dense -> a
+look at harmonically related pitches -> LSTM -> another look -> one logit for "this pitch sounds" and one for "it was struck
+just now". A last class, silence, sees all pitches at once.
 """
 
 from pathlib import Path
@@ -18,26 +18,27 @@ from rtmelody.errors import TrainingError
 from rtmelody.train.shape import Shape
 
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7, 8)
-BINS_AROUND = 2
+AROUND = (2, 1, 0)  # bins on either side of a harmonic that are heard: of levels, of rises, of phases
 BANDS = 4  # in which an attack is looked for as a whole
-OUTSIDE = np.array((-1.0, 0.0), np.float32)  # level and rise of what lies outside the bank
+OUTSIDE = np.array((-1.0, 0.0, 0.7), np.float32)  # level, rise and phase deviation of what lies outside the bank
 # Semitones to the pitches that are easily mistaken for one another: neighbours, fifths, and the second to fourth harmonic.
 RELATED = (-24, -19, -12, -7, -2, -1, 1, 2, 7, 12, 19, 24)
 
 
 def harmonic_index(front_end: FrontEnd, shape: Shape) -> np.ndarray:
-    """Where the bins around every harmonic of every pitch [pitches, stack] lie in a frame: their levels, then their rises.
+    """Where the bins around every harmonic of every pitch [pitches, stack] lie in a frame: levels, rises, phase deviations.
 
-    What lies outside the bank is found behind the frame: first a level, then a rise.
+    What lies outside the bank is found behind the frame, in the same order.
     """
     pitches = np.arange(shape.lowest_pitch, shape.highest_pitch + 1)[:, None, None]
     offsets = 12.0 * np.log2(HARMONICS)[None, :, None]
     centre = np.rint((pitches + offsets - front_end.lowest_pitch) * front_end.bins_per_semitone).astype(int)
-    level = (centre + np.arange(-BINS_AROUND, BINS_AROUND + 1)).reshape(shape.pitches, -1)
-    level[(level < 0) | (level >= front_end.bins)] = front_end.features
-    rise = (centre + np.arange(-1, 2)).reshape(shape.pitches, -1)
-    outside = (rise < 0) | (rise >= front_end.bins)
-    return np.concatenate((level, np.where(outside, front_end.features + 1, front_end.bins + rise)), axis=1).astype(np.int32)
+    stack = []
+    for kind, around in enumerate(AROUND):
+        place = (centre + np.arange(-around, around + 1)).reshape(shape.pitches, -1)
+        outside = (place < 0) | (place >= front_end.bins)
+        stack.append(np.where(outside, front_end.features + kind, kind * front_end.bins + place))
+    return np.concatenate(stack, axis=1).astype(np.int32)
 
 
 def related_index(pitches: int) -> np.ndarray:
@@ -93,7 +94,7 @@ class PitchwiseLSTM(keras.Model):
         """[..., features] -> what each pitch hears, itself and in context [..., pitches, units]."""
         outside = ops.broadcast_to(OUTSIDE, (*ops.shape(features)[:-1], len(OUTSIDE)))
         stack = ops.take(ops.concatenate((features, outside), axis=-1), self._index, axis=-1)
-        everywhere = ops.concatenate((features[..., 2 * self.front_end.bins :], self._flux(features)), axis=-1)
+        everywhere = ops.concatenate((features[..., 3 * self.front_end.bins :], self._flux(features)), axis=-1)
         everywhere = ops.broadcast_to(everywhere[..., None, :], (*ops.shape(stack)[:-1], 2 + BANDS))
         heard = self.listen(ops.concatenate((stack, everywhere), axis=-1))
         return self.relate_before(_with_related(heard, self.tell_before(heard)))
@@ -114,7 +115,7 @@ class PitchwiseLSTM(keras.Model):
         """LSTM outputs [..., pitches, units] -> logits."""
         context = self.relate_after(_with_related(hidden, self.tell_after(hidden)))
         heads = self.heads(context)
-        levels = features[..., None, 2 * self.front_end.bins :]
+        levels = features[..., None, 3 * self.front_end.bins :]
         every = (ops.max(context, axis=-2, keepdims=True), ops.mean(context, axis=-2, keepdims=True), levels)
         silence = self.silence(ops.concatenate(every, axis=-1))
         return {"posterior": ops.concatenate((heads[..., :1], silence), axis=-2)[..., 0], "onset": heads[..., 1]}

@@ -27,7 +27,7 @@ from rtmelody.train.shape import Shape
 from rtmelody.train.sources import PROGRAMS, Sources, load_sources, render_soundfont, synthesize_libraries
 
 SHARD_HOURS = CLIP_S * CLIPS_PER_SHARD / 3600
-SYNTHESIZERS, ROOMS, BABBLE = 6, 60, 160
+SYNTHESIZERS, ROOMS, BABBLE = 6, 60, 480
 CALIBRATION_CLIPS = 60
 
 FRONT_END, SHAPE = FrontEnd(), Shape()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from conftest import jackd, needs, organ, wait_for
 from stage import Stage, port_of
 
 from rtmelody.config import load_config
-from rtmelody.core.checkup import examine
+from rtmelody.core.checkup import examine, settled
 from rtmelody.events import Note
 
 RATE = 48_000
@@ -71,6 +72,17 @@ def test_tuning():
     assert found.cents == 20
     assert found.a4_hz == pytest.approx(445.1, abs=0.05)
     assert looked_at(sine(440, -6), notes([20, 20, 20])).a4_hz is None
+
+
+@pytest.mark.parametrize("late", range(0, 480, 96))
+def test_tuning_is_that_of_settled_notes(late):
+    """However the hops lie: at a note's first sign the resonators may have heard a fraction of one."""
+    tune = np.concatenate([np.zeros(RATE // 2 + late), *(organ(hz * 2 ** (25 / 1200), 0.5, RATE) for hz in (440.0, 523.25))])
+    samples, before = tune.astype(np.float32), 0.5 + late / RATE
+    played = [Note(before + k / 2, before + k / 2 + 0.5, pitch, 90, 1.0, -60.0, 0.0) for k, pitch in enumerate((69, 72))]
+    assert [note.cents for note in settled(samples, RATE, played, 440.0)] == pytest.approx([25, 25], abs=2)
+    brief = [replace(note, offset=note.onset + 0.05) for note in played]
+    assert [note.cents for note in settled(samples, RATE, brief, 440.0)] == [-60, -60]
 
 
 @needs("jackd", "jack_wait", "jack_lsp")

@@ -58,7 +58,7 @@ def _listen(config: "Config", seconds: float, quiet: bool) -> tuple["Checkup", i
     from rich.console import Console
     from rich.progress import Progress
 
-    from rtmelody.core.checkup import examine
+    from rtmelody.core.checkup import examine, settled
     from rtmelody.core.recognizer import Recognizer
     from rtmelody.errors import AudioDeviceError
     from rtmelody.events import Event, notes
@@ -87,7 +87,8 @@ def _listen(config: "Config", seconds: float, quiet: bool) -> tuple["Checkup", i
             click.echo(f"rtmelody: {fault}", err=True)
         finally:
             microphone.stop()
-    found = examine(np.concatenate(heard), rate, notes(events, rate), levels, config.tuning.a4_hz)
+    samples, a4_hz = np.concatenate(heard), config.tuning.a4_hz
+    found = examine(samples, rate, settled(samples, rate, notes(events, rate), a4_hz), levels, a4_hz)
     return found, microphone.ring.overflows + microphone.xruns
 
 

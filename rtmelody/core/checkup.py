@@ -1,13 +1,16 @@
 """What ten seconds of an input say about it: level, noise floor, clipping, hum, tuning, and what to set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.config import HIGHEST_A4_HZ, LOWEST_A4_HZ
+from rtmelody.core.framing import Framing
+from rtmelody.core.tuning import Tuner
 from rtmelody.events import Note
+from rtmelody.timebase import hops
 
 FRAME_S = 0.05
 QUIET = 10  # percentile of the frames' levels that is the noise floor
@@ -24,6 +27,7 @@ BEFORE_S, AFTER_S = 0.15, 0.4  # a note, and it is not yet, or no longer, silent
 MARGIN_DB = 6.0  # of the gate above what is heard in silence
 SOFT_DB, NOISY_DB = -30.0, -45.0
 OUT_OF_TUNE_CENTS = 5.0
+ATTACK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,22 @@ def examine(
         a4_hz=None if cents is None else float(np.clip(a4_hz * 2 ** (cents / 1200), LOWEST_A4_HZ, HIGHEST_A4_HZ)),
         gate_db=float(np.percentile(silence_db, 95)) + MARGIN_DB if silence_db and samples.any() else None,
     )
+
+
+def settled(samples: NDArray[np.float32], sample_rate: float, played: Sequence[Note], a4_hz: float) -> list[Note]:
+    """Notes recognized in samples [n], each with the deviation of all that is heard of it after its attack.
+
+    That says more than its first sign, with which a player has to be content. Those that end sooner keep theirs.
+    """
+    framing = Framing(sample_rate, a4_hz=a4_hz)
+    tuner, attack = Tuner(framing), hops(ATTACK_S, framing.hop / sample_rate)
+
+    def cents(note: Note) -> float:
+        framing.reset()
+        rotation = framing.push(samples[round(note.onset * sample_rate) : round(note.offset * sample_rate)]).rotation[attack:]
+        return tuner.cents(rotation.sum(axis=0), note.midi) if len(rotation) else note.cents
+
+    return [replace(note, cents=cents(note)) for note in played]
 
 
 def _frames(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ PARTIALS = (1, 2, 3, 4)  # higher ones are inharmonic: on a piano's fourth parti
 REACH = 0.75  # semitones from a partial to the bins that may hear it
 WIDEST_CENTS = 60.0  # further away another note captured the bin
 DECISION_S = 0.020  # a note is named about this long after its onset
+MOST_LEAN = 0.5  # of the way to its own frequency: a bin that leans further has hardly heard the tone
 TINY = 1e-12
 HEARD = 0.5  # of the loudest bin's power: what a note's partials amount to, unless another one is still louder
 NOTES = 8  # before anything is said of a player's tuning
@@ -64,7 +65,8 @@ class Tuner:
         near = np.flatnonzero(np.abs(self._pitches - pitch) <= REACH)
         if len(near) == 0:
             return 0.0, 0.0, 0.0
-        # A bin that has not settled leans towards its own frequency: the two loudest mostly lie on either side, and lean apart.
+        # A bin that has not settled leans towards its own frequency, the more the further away that is: the line through the
+        # two loudest says where nothing would lean.
         loudest = near[np.argsort(np.abs(rotation[near]))[-2:]]
         level = np.abs(rotation[loudest]) + TINY
         nominal = self._framing.frequencies[loudest]
@@ -72,8 +74,10 @@ class Tuner:
         turns += np.round(nominal[-1] * self._hop_s - turns)  # whole turns: what is nearest to the loudest bin's own
         turns += np.round(turns[-1] - turns)
         frequency = np.maximum(1.0, turns / self._hop_s)
-        deviations = 1200.0 * np.log2(frequency / nominal) + 100.0 * (self._pitches[loudest] - pitch)
-        deviation = float(np.average(deviations, weights=level))
+        away = 100.0 * (self._pitches[loudest] - pitch)
+        deviations = 1200.0 * np.log2(frequency / nominal) + away
+        lean = min(max(float((deviations[1] - deviations[0]) / (away[1] - away[0])), 0.0), MOST_LEAN)
+        deviation = float(np.average(deviations - lean * away, weights=level)) / (1.0 - lean)
         if abs(deviation) > WIDEST_CENTS:
             return 0.0, 0.0, 0.0
         return deviation, float(level[-1]), float(self._trust[loudest[-1]])

@@ -33,6 +33,7 @@ nothing is back-dated.
 
 A note counts from the moment its own envelope comes within 18 dB of its early maximum, until its release has faded by 14 dB or
 its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a third, the next 35 double.
+Whether a pitch that sounds already was struck again counts six times as much as any other onset.
 Recordings (an eighth of the clips) count as their annotators wrote them.
 
 ## Limits

@@ -129,6 +129,18 @@ def test_a_link_to_a_file_stays_a_link(tmp_path):
     assert target.read_bytes() == b"after"
 
 
+def test_a_secret_goes_where_nobody_has_laid_anything(tmp_path):
+    elsewhere, link, pipe = tmp_path / "theirs", tmp_path / "link", tmp_path / "pipe"
+    elsewhere.write_bytes(b"theirs")
+    link.symlink_to(elsewhere)
+    files.write_whole(link, b"secret", 0o600)
+    assert not link.is_symlink()
+    assert (link.read_bytes(), elsewhere.read_bytes()) == (b"secret", b"theirs")
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="no file"):
+        files.write_whole(pipe, b"secret", 0o600)
+
+
 def test_a_pipe_is_written_into(tmp_path):
     pipe, read = tmp_path / "pipe", []
     os.mkfifo(pipe)

@@ -319,6 +319,9 @@ def test_a_key_file_is_written_whole_and_for_its_owner_alone(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(OutputError):
         check_destination(tmp_path / "no" / "key", None)
+    os.mkfifo(tmp_path / "pipe")  # somebody may have laid it there
+    with pytest.raises(OutputError, match="no file"):
+        check_destination(tmp_path / "pipe", None)
 
 
 def test_a_key_is_never_shown():

@@ -192,15 +192,19 @@ def presentable(name: str) -> str:
 
 
 def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Write a file that appears whole or not at all; `mode` are its permissions, the user's usual ones if None.
+    """Write a file that appears whole or not at all, with the user's usual permissions.
 
-    Where `path` is a symbolic link, what it points to is written, and the link stays. A device or a pipe is written into.
+    Where `path` is a symbolic link, what it points to is written, and the link stays; a device or a pipe is written into. But
+    with a `mode`, the permissions of a secret, a link is replaced and all else refused: somebody may have laid it there.
 
     Raises OutputError if the folder is missing, read-only or full.
     """
     try:
-        target = Path(os.path.realpath(path))  # that of pathlib raises another error where links go in a circle
+        # pathlib's own `resolve` raises another error where links go in a circle.
+        target = Path(os.path.realpath(path)) if mode is None else path
         if target.exists() and not target.is_file():
+            if mode is not None:
+                raise OutputError(f"{path} is no file, and a secret is written to nothing else: give another name.")
             target.write_bytes(content)
             return
         descriptor, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{path.name}.")

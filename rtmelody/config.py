@@ -75,7 +75,7 @@ class Tracker(Section, frozen=True, kw_only=True):
     """Thresholds of the debouncing state machine."""
 
     speed: Speed = "balanced"
-    on_probability: Probability = 0.5
+    on_probability: Probability = 0.46
     off_probability: Probability = 0.2
     evidence_s: Seconds | None = None
     sure_probability: Probability | None = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rtmelody.core.network import Network
     from rtmelody.core.recognizer import Recognizer
 
-DEFAULT = object()
+DEFAULT = object()  # as an option: what is built in, whatever the file says
 config_option = click.option(
     "--config",
     "config_file",

@@ -102,7 +102,7 @@ def batches(shard: Arrays, shape: Shape) -> tuple[np.ndarray, dict[str, np.ndarr
 def weighted_crossentropy(told: Any, logits: Any) -> Any:
     """Binary cross-entropy of logits [..., pitches], given the truth and how much it counts [..., pitches, 2]; their mean."""
     struck, counts = told[..., 0], told[..., 1]
-    return ops.mean(counts * (ops.softplus(logits) - struck * logits), axis=-1)
+    return ops.mean(counts * ops.binary_crossentropy(struck, logits, from_logits=True), axis=-1)
 
 
 def _sounded(classes: NDArray, shape: Shape) -> NDArray[np.bool_]:

@@ -1,13 +1,14 @@
 """A party in a process of its own, moved block by block from this one: two of them share nothing but bytes and sound."""
 
 import os
+import signal
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmelody.core.network import Network, model_folder, read_manifest
+from rtmelody.core.network import Network, model_folder
 from rtmelody.errors import PairingError
 from rtmelody.pairing.attempt import PairResult
 from rtmelody.pairing.melody import Role
@@ -22,7 +23,7 @@ class PartyApart:
     def __init__(self, role: Role, sample_rate: float, model: str, audio_only: bool) -> None:
         """Start the process; its keys stay there until `result`."""
         context = get_context("spawn")
-        read_manifest(model_folder(model))  # what is wrong with it is better said here than by that process
+        Network(model_folder(model))  # what is wrong with it is better said here than by that process
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, role, sample_rate, model, audio_only), daemon=True)
         self._process.start()
@@ -45,6 +46,7 @@ class PartyApart:
 
 
 def _serve(pipe: Connection, role: Role, sample_rate: float, model: str, audio_only: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: it ends the other process, and that one this
     attempt = SpokenSession(role, os.urandom) if audio_only else Session(role, os.urandom)
     party = Party(attempt, sample_rate, Network(model_folder(model)))
     while (given := pipe.recv()) is not None:

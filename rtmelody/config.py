@@ -1,5 +1,6 @@
 """The configuration: its schema is the one place of defaults. config.yaml repeats it with comments; a test holds them equal."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -57,6 +58,7 @@ class Audio(Section, frozen=True, kw_only=True):
     latency: str | DeviceLatency = "low"
     pcm: Literal["s16le", "s24le", "s32le", "f32le"] = "s16le"
     ring_s: Annotated[float, Meta(ge=0.05, le=60.0)] = 1.0
+    mute_s: Annotated[float, Meta(ge=0.1)] | None = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what the types let through."""
@@ -129,6 +131,8 @@ class Midi(Section, frozen=True, kw_only=True):
         """Refuse what the types let through."""
         if self.lowest_pitch > self.highest_pitch:
             raise ValueError("lowest_pitch must not exceed highest_pitch, or no note would be sent")
+        if self.osc is not None and not re.fullmatch(r".*:\d{1,5}", self.osc):
+            raise ValueError("osc must be HOST:PORT, for example 127.0.0.1:9000")
         self.scale_classes()
 
     def scale_classes(self) -> frozenset[int]:

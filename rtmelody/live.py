@@ -18,7 +18,6 @@ POLL_S = 0.002  # the callback may not wake anybody (that would lock), so the re
 PATIENCE_S = 3.0  # a device that starts may take a second
 FALTERING_S = 0.8  # one that runs sends a block every few milliseconds
 SUSPENDED_S = 0.8  # this process looks every few milliseconds; what waits after such a pause is of the past
-MUTE_S = 1.0  # no converter is so quiet that it sends zeros for so long
 RECENT_S = 0.5  # of deliveries: one of them at least was in time
 
 
@@ -121,7 +120,7 @@ class StreamClock:
 class Watch:
     """Notices that a source has died, though it does not say so, or that this process was suspended meanwhile."""
 
-    def __init__(self, now: float, mute_s: float = MUTE_S) -> None:
+    def __init__(self, now: float, mute_s: float) -> None:
         """Watch a source that is started now (`time.monotonic`, like all times here); zeros may come for `mute_s`."""
         self._mute_s = mute_s
         self._looked_at = self._heard_at = self._sounded_at = now

@@ -116,6 +116,15 @@ def test_same_names_are_not_overwritten(scale, tmp_path):
     refused(rtmelody("transcribe", scale, other, cwd=tmp_path), 8, "same file")
 
 
+def test_what_was_not_asked_for_is_not_overwritten(scale, tmp_path):
+    recording, score = Path(shutil.copy(scale, tmp_path / "tune.wav")), tmp_path / "tune.mid"
+    score.write_bytes(b"the score of the tune")
+    refused(rtmelody("transcribe", recording, cwd=tmp_path), 8, "give -o tune.mid")
+    assert score.read_bytes() == b"the score of the tune"
+    assert rtmelody("transcribe", recording, "-o", "tune.mid", cwd=tmp_path).returncode == 0
+    assert score.read_bytes().startswith(b"MThd")
+
+
 def test_recordings_are_not_written_over(scale, tmp_path):
     recording = shutil.copy(scale, tmp_path / "mine.mid")  # a name that could be of notes
     refused(rtmelody("transcribe", recording, "-o", recording), 8, "recording")

@@ -42,6 +42,7 @@ def test_empty_file_is_the_default(tmp_path):
         ("midi: {scale: C loud}", "tonic and a mode"),
         ("midi: {lowest_pitch: 60, highest_pitch: 50}", "lowest_pitch"),
         ("midi: {fixed_latency_s: 0}", "fixed_latency_s"),
+        ("midi: {osc: nonsense}", "HOST:PORT"),
         ("- a\n- b", "object"),
         ("tracker: [", "YAML"),
         ("\x00", "YAML"),

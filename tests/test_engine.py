@@ -31,7 +31,7 @@ from rtmelody.io.osc import OscPort
 from rtmelody.io.sender import Sender
 from rtmelody.io.session import EVENTS as LINES
 from rtmelody.io.session import NOTES, SOUND, Fault, SessionRecorder, complete
-from rtmelody.live import FALTERING_S, MUTE_S, PATIENCE_S, SUSPENDED_S, Watch
+from rtmelody.live import FALTERING_S, PATIENCE_S, SUSPENDED_S, Watch
 
 SOUNDING, SILENCE, NOTHING = np.full(128, 0.1, np.float32), np.zeros(128, np.float32), np.zeros(0, np.float32)
 
@@ -95,6 +95,9 @@ def test_events_are_told_in_seconds_of_the_session():
     assert told(NoteOn(48_000, 60, 90, 24_000, 0.51234, 1.26), 48_000, 2.0) == ToldOn(3.0, 60, 90, 2.5, 0.512, 1.3)
 
 
+MUTE_S = 1.0
+
+
 @pytest.mark.parametrize(
     ("history", "fault"),
     [
@@ -108,7 +111,7 @@ def test_events_are_told_in_seconds_of_the_session():
     ],
 )
 def test_a_source_that_falters_is_noticed(history, fault):
-    watch = Watch(0.0)
+    watch = Watch(0.0, MUTE_S)
     for now, samples in history[:-1]:
         watch.observe(samples, now)
     now, samples = history[-1]
@@ -303,6 +306,44 @@ def test_two_sessions_of_one_moment_have_folders_of_their_own(tmp_path):
         message.note for file in tmp_path.glob(f"*/{NOTES}") for message in mido.MidiFile(file) if message.type == "note_on"
     }
     assert noted == {0, 1, 2}
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from rtmelody.events import ToldOff, ToldOn
+from rtmelody.io.session import SessionRecorder
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+recorder = SessionRecorder(Path(sys.argv[1]), 48_000)
+for second in range(10):
+    recorder.put(np.random.default_rng(second).normal(0, 0.1, 48_000).astype(np.float32))
+    recorder.put(ToldOn(float(second), 60, 90, float(second), 0.9, 0.0))
+    recorder.put(ToldOff(second + 0.5, 60))
+recorder.close()
+print(recorder.lost)
+"""
+
+
+def test_a_disk_without_room_for_the_sound_costs_no_note(tmp_path):
+    full = subprocess.run([sys.executable, "-c", FULL, tmp_path], env=os.environ, capture_output=True, text=True, check=True)
+    assert int(full.stdout) > 0
+    assert not full.stderr
+    (folder,) = tmp_path.iterdir()
+    assert sum(message.type == "note_on" for message in mido.MidiFile(folder / NOTES)) == 10
+
+
+def test_a_session_that_went_on_gets_its_later_notes_too(tmp_path):
+    recorder = SessionRecorder(tmp_path, 8_000)
+    recorder.put(ToldOn(0.1, 60, 90, 0.1, 0.9, 0.0))
+    recorder.put(ToldOff(0.2, 60))
+    recorder.close()
+    (folder,) = tmp_path.iterdir()
+    (folder / NOTES).write_bytes(b"")
+    os.utime(folder / NOTES, (0, 0))  # as another session left them meanwhile
+    complete(tmp_path)
+    assert sum(message.type == "note_on" for message in mido.MidiFile(folder / NOTES)) == 1
 
 
 @pytest.mark.parametrize(

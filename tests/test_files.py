@@ -152,6 +152,12 @@ def test_a_pipe_is_written_into(tmp_path):
     assert pipe.is_fifo()
 
 
+def test_the_longest_name_can_be_written(tmp_path):
+    target = tmp_path / f"{'x' * 251}.mid"
+    files.write_whole(target, b"x")
+    assert target.read_bytes() == b"x"
+
+
 def test_write_into_nowhere(tmp_path):
     with pytest.raises(OutputError, match="No such file"):
         files.write_whole(tmp_path / "none" / "out.mid", b"x")

@@ -29,6 +29,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rtmelody import NoteOn, Recognizer, notes
+from rtmelody.cli.monitor import as_browsers_say
 from rtmelody.io.files import read_audio
 from rtmelody.monitor.guard import FAILURES, PER_S, Guard
 from rtmelody.monitor.hub import WAITING, Viewer
@@ -98,6 +99,12 @@ def test_a_proxy_may_serve_it():
         assert client.get("/", headers=headers).status_code == 401
         assert "Secure" in client.get("/?token=secret", headers=headers).headers["set-cookie"]
         assert client.get("/?token=secret", headers=headers | {"origin": "https://evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("given", ["https://stage.example", "https://Stage.example/", "https://stage.example:443"])
+def test_an_origin_is_what_browsers_make_of_it(given):
+    assert as_browsers_say(given) == "https://stage.example"
+    assert as_browsers_say("http://stage.example:443") == "http://stage.example:443"
 
 
 def test_who_guesses_is_refused_unheard_for_a_while():
@@ -307,6 +314,20 @@ def test_the_page_in_a_browser(theatre, size, tmp_path):
         browser.close()
     assert found == []
     assert complaints == []
+
+
+def test_a_page_that_is_not_known_any_more_says_what_to_do(theatre):
+    keep = "window.WebSocket = class extends WebSocket { constructor(...given) { super(...given); window.live = this; } }"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        page = browser.new_page()
+        page.add_init_script(keep)
+        page.goto(theatre.url + f"?token={theatre.token}")
+        page.wait_for_function("window.live?.readyState === WebSocket.OPEN")
+        page.context.clear_cookies()
+        page.evaluate("live.close()")
+        page.get_by_text("Open the link that the terminal shows").wait_for()
+        browser.close()
 
 
 def test_the_browser_as_the_microphone(theatre, demo, network, tmp_path):

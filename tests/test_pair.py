@@ -339,6 +339,29 @@ def test_nobody_there_is_said_in_a_sentence():
         Tcp.accept("127.0.0.1", port, 0.05)
 
 
+def test_who_calls_a_moment_early_gets_through():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    answered = []
+    listening = threading.Timer(0.5, lambda: answered.append(Tcp.accept("127.0.0.1", port, 10.0)))
+    listening.start()
+    caller = Tcp.connect("127.0.0.1", port, 10.0)
+    listening.join()
+    for end in (caller, *answered):
+        end.close()
+    assert answered
+
+
+def test_what_is_heard_and_what_is_played_are_two_files(tmp_path):
+    recording = tmp_path / "inout.wav"
+    soundfile.write(recording, np.zeros(48_000), 48_000)
+    before = recording.read_bytes()
+    command = [*PAIR, "connect", "127.0.0.1:9", "--in", recording, "--out", recording, "--home", tmp_path]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == OutputError.exit_code
+    assert recording.read_bytes() == before
+
+
 @pytest.mark.parametrize("host", ["a..b", "no.such.name.invalid"])
 def test_a_name_that_is_none_is_said_in_a_sentence(host):
     with pytest.raises(PairingError, match="Nobody listens at"):

@@ -143,6 +143,22 @@ def test_a_pitch_that_is_struck_again_before_its_end_is_two_notes(tmp_path):
     assert [(note.pitch, note.onset) for note in read_score(tmp_path / "again.mid")] == [(60, 0.0), (60, 0.5)]
 
 
+def test_drums_are_no_melody(tmp_path):
+    path = tmp_path / "band.mid"
+    write_midi(path, [(0.0, 0.9, 60), (1.0, 1.9, 62)])
+    band = mido.MidiFile(path)
+    beats = [mido.Message("note_on", channel=9, note=42, velocity=90, time=120) for _ in range(8)]
+    band.tracks.append(mido.MidiTrack(beats))
+    band.save(path)
+    assert [note.pitch for note in read_score(path)] == [60, 62]
+
+
+def test_of_a_tunebook_the_first_tune_counts(tmp_path):
+    tunes = [f"X:{number}\nT:Tune\nM:4/4\nL:1/4\nK:C\n{notes}|\n" for number, notes in enumerate(("CDEF", "GABc"), 1)]
+    (tmp_path / "book.abc").write_text("\n".join(tunes))
+    assert [note.pitch for note in read_score(tmp_path / "book.abc")] == [60, 62, 64, 65]
+
+
 def test_what_no_message_ends_the_end_of_the_score_does(tmp_path):
     path = tmp_path / "cut.mid"
     write_midi(path, [(0.0, 1.0, 60), (1.0, 2.0, 62)])

@@ -87,6 +87,8 @@ def _listen(config: "Config", seconds: float, quiet: bool) -> tuple["Checkup", i
             click.echo(f"rtmelody: {fault}", err=True)
         finally:
             microphone.stop()
+    if not heard:
+        raise AudioDeviceError("Nothing was heard before the end: listen for longer.")
     samples, a4_hz = np.concatenate(heard), config.tuning.a4_hz
     found = examine(samples, rate, settled(samples, rate, notes(events, rate), a4_hz), levels, a4_hz)
     return found, microphone.ring.overflows + microphone.xruns

@@ -83,7 +83,7 @@ def monitor(
         protect([score], [report])
     if origin and not re.fullmatch(r"https?://[^/\s]+/?", origin):
         raise click.UsageError("--origin is the proxy's address: write it as https://stage.example.")
-    origin = origin and origin.rstrip("/")
+    origin = as_browsers_say(origin) if origin else None
     expected = read_score(score) if score else None
     token = None if host in (LOCALHOST, "localhost", "::1") and not origin else secrets.token_urlsafe(16)
     with Engine(config, midi=not no_midi, provisional=True) as engine:
@@ -94,6 +94,12 @@ def monitor(
         _write(report, hub)
     if hub.failed:
         raise hub.failed
+
+
+def as_browsers_say(origin: str) -> str:
+    """In small letters, and without a port that goes without saying."""
+    origin = origin.rstrip("/").lower()
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 def _serve(app: Any, hub: "Hub", host: str, port: int, origin: str | None, token: str | None) -> None:

@@ -172,7 +172,7 @@ def forget(name: str, home: Path) -> None:
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for pair-demo.png."
 )
 @click.option("--audio-only", is_flag=True, help="Without a network.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the room's noise.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the room's noise.")
 @config_option
 def demo(output: Path, audio_only: bool, seed: int, config_file: Path | None) -> None:
     """Let two processes pair through a simulated room with noise, and draw what one of them heard (pair-demo.png)."""
@@ -319,8 +319,10 @@ def meet(
 def _streams(config: "Config", in_file: Path | None, out_file: Path | None, stopping: threading.Event) -> tuple[Any, Any]:
     """Microphone and loudspeaker, or the files that stand for them."""
     from rtmelody.io.audio import Loudspeaker, Microphone
+    from rtmelody.io.files import protect
     from rtmelody.io.recordings import RecordedLoudspeaker, RecordedMicrophone
 
+    protect([in_file] if in_file else [], [out_file] if out_file else [])
     if in_file and out_file and not (in_file.exists() and in_file.stat().st_size):
         return _new_files(config, in_file, out_file, stopping)
     microphone = RecordedMicrophone(in_file, CALL_PATIENCE_S, stopping) if in_file else Microphone(config.audio)

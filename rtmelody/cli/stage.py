@@ -29,6 +29,7 @@ STEP = 0.05  # of the threshold
 UP, DOWN = "\x1b[A", "\x1b[B"
 KEY = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|.", re.DOTALL)  # a control sequence (ECMA-48) is one key
 ON_WINDOWS = {"\xe0H": UP, "\xe0P": DOWN}
+MOST_TYPED = 1024  # bytes at a time: an arrow is three, and must not be cut
 HELP = "p panic   m mute   ↑ ↓ semitone   < > octave   [ ] threshold   s speed   q quit"
 
 
@@ -84,7 +85,7 @@ class Terminal(Lines):
 
     def fault(self, line: str) -> None:
         """Say what went wrong, above the view."""
-        self._live.console.print(f"rtmelody: {line}", highlight=False)
+        self._live.console.print(f"rtmelody: {line}", highlight=False, markup=False)
 
     def show(self, snapshot: "Snapshot") -> None:
         """Draw."""
@@ -199,7 +200,11 @@ def keyboard() -> Iterator[Callable[[], str]]:
         before = termios.tcgetattr(terminal)
         tty.setcbreak(terminal)
         try:
-            yield lambda: os.read(terminal, 32).decode(errors="ignore") if select.select([terminal], [], [], 0)[0] else ""
+            # It may be sent to the background meanwhile, where reading would stop it, notes and all.
+            def typed() -> bool:
+                return _is_ours(sys.stdin) and bool(select.select([terminal], [], [], 0)[0])
+
+            yield lambda: os.read(terminal, MOST_TYPED).decode(errors="ignore") if typed() else ""
         finally:
             termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 

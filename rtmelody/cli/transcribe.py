@@ -31,10 +31,10 @@ FORMATS = ("mid", "jsonl", "csv")
 def transcribe(
     files: tuple[Path, ...], output: Path | None, kind: str | None, plot: Path | None, config_file: Path | None, quiet: bool
 ) -> None:
-    """Write the notes of WAV, FLAC, OGG or MP3 files (any rate, any channels; - is standard input).
+    """Write the notes of WAV, FLAC, OGG or MP3 files (8 to 192 kHz, any channels; - is standard input).
 
     \b
-    rtmelody transcribe tune.wav                        writes tune.mid
+    rtmelody transcribe tune.wav                        writes tune.mid, unless there is one
     rtmelody transcribe tune.wav -o - --format jsonl    prints the notes
     rtmelody transcribe *.flac -o notes/ --format csv   one table a file
 
@@ -53,6 +53,8 @@ def transcribe(
     if len(set(written)) < len(written):
         raise OutputError("Two results would be written to the same file: give them different names or folders.")
     protect(files, written)
+    if output is None and (there := next((target for target in targets if target.exists()), None)):
+        raise OutputError(f"{there} is there already: give -o {there} to write it anew, or another name or folder.")
     config = load_config(config_file)
     network = Network(model_folder(config.model))
     failures = []
@@ -129,8 +131,9 @@ def _progress(file: Path, total: int, quiet: bool) -> Iterator[Any]:
         yield lambda _samples: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(file.name, total=total)
+        task = bars.add_task(escape(file.name), total=total)
         yield lambda samples: bars.advance(task, samples)

@@ -30,7 +30,7 @@ from rtmelody.io.osc import OscPort
 from rtmelody.io.pcm import PcmInput
 from rtmelody.io.sender import NOW, Port, Sender
 from rtmelody.io.session import Fault, SessionRecorder
-from rtmelody.live import MUTE_S, Source, Status, StreamClock, run
+from rtmelody.live import Source, Status, StreamClock, run
 
 RETRY_S = 0.5  # between two looks for an input that has gone
 CENTS_S = 0.025  # so often the deviation of the sounding note is looked at
@@ -238,7 +238,8 @@ class Performance:
 
         # A pipe may pause, and may be quicker than the clock: nothing is wrong with it then.
         try:
-            run(source, recognizer, emit, show, self._stopping, clock, keep, mute_s=None if self._stdin else MUTE_S)
+            mute_s = None if self._stdin else self._config.audio.mute_s or math.inf
+            run(source, recognizer, emit, show, self._stopping, clock, keep, mute_s=mute_s)
         finally:
             self._announce(recognizer, since_s)
 

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from rtmelody.errors import PairingError
@@ -16,6 +15,7 @@ CHUNK = 4_096
 DEFAULT_PORT = 47_600
 POLL_S = 0.05
 CALL_S = 1.0  # after which an unanswered call is made again
+REFUSED_S = 3.0  # for which a refused one is
 SEND_S = 10.0  # a peer that takes nothing for so long has gone
 
 
@@ -69,11 +69,18 @@ class Tcp(_Unread):
         stopping, began, reason = stopping or threading.Event(), time.monotonic(), "no answer"
         try:
             while not stopping.is_set() and time.monotonic() - began < patience_s:
-                with suppress(TimeoutError):  # a signal does not end the system's own wait
+                try:
                     return cls(socket.create_connection((host, port), timeout=min(patience_s, CALL_S)))
+                except TimeoutError:  # a signal does not end the system's own wait
+                    continue
+                except ConnectionRefusedError as error:  # it may be about to listen
+                    reason = str(error.strerror)
+                    if time.monotonic() - began > REFUSED_S:
+                        break
+                    stopping.wait(POLL_S)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-        raise PairingError(f"Nobody listens at {host}:{port} ({reason}): start `rtmelody pair listen` there.")
+        raise PairingError(f"Nobody listens at {host}:{port} ({reason}): start `rtmelody pair listen` (or recv) there.")
 
     @classmethod
     def accept(cls, host: str, port: int, patience_s: float, stopping: threading.Event | None = None) -> "Tcp":
@@ -119,6 +126,15 @@ class Tcp(_Unread):
 
 class Stdio(_Unread):
     """Standard input and output, for whoever brings a transport of his own (POSIX)."""
+
+    def __init__(self) -> None:
+        """Talk through both.
+
+        Raises PairingError if one is closed.
+        """
+        super().__init__()
+        if not (sys.stdin and sys.stdout):
+            raise PairingError("Standard input or output is closed: connect both to the peer.")
 
     def receive(self) -> bytes:
         """As `Tcp.receive`."""

@@ -207,7 +207,7 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
                 raise OutputError(f"{path} is no file, and a secret is written to nothing else: give another name.")
             target.write_bytes(content)
             return
-        descriptor, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{path.name}.")
+        descriptor, unfinished = tempfile.mkstemp(dir=target.parent, prefix=".rtmelody-")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)

@@ -11,11 +11,12 @@ from rtmelody.errors import ScoreError
 
 MIDI = {".mid", ".midi", ".smf"}
 OTHERS = {".abc", ".xml", ".musicxml", ".mxl"}
+DRUMS = 9  # the channel whose notes are no pitches, counted from 0
 TOGETHER_S = 0.03  # notes that begin within so much are a chord; its highest one is the melody's
 
 
 def read_score(path: Path) -> list[ScoreNote]:
-    """The melody of a score: of notes that begin together the highest; in the order of their onsets.
+    """The melody of a score: of notes that begin together the highest; in the order of their onsets. Of a tunebook the first.
 
     Raises ScoreError if there is no such file, or no melody in it.
     """
@@ -43,7 +44,8 @@ def _melody(found: list[ScoreNote]) -> list[ScoreNote]:
     return melody
 
 
-def _of_midi(path: Path) -> Iterator[ScoreNote]:
+def _opened(path: Path) -> tuple[mido.MidiFile, mido.MidiTrack]:
+    """A MIDI file, and its messages in their order."""
     try:
         file = mido.MidiFile(path)
         messages = mido.merge_tracks(file.tracks)
@@ -51,6 +53,11 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
         raise ScoreError(f"{path.name} is no MIDI file ({error}).") from error
     if file.ticks_per_beat <= 0:
         raise ScoreError(f"{path.name} does not count in beats: export it again.")
+    return file, messages
+
+
+def _of_midi(path: Path) -> Iterator[ScoreNote]:
+    file, messages = _opened(path)
     tempo, seconds, ticks = 500_000, 0.0, 0
     bar_ticks, bar_began, bars = 4.0 * file.ticks_per_beat, 0.0, 1
     begun: dict[tuple[int, int], tuple[float, int]] = {}
@@ -62,6 +69,8 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
         elif message.type == "time_signature" and message.numerator:
             bars += round((ticks - bar_began) / bar_ticks)
             bar_began, bar_ticks = ticks, 4.0 * file.ticks_per_beat * message.numerator / message.denominator
+        elif getattr(message, "channel", None) == DRUMS:
+            continue
         elif message.type == "note_on" and message.velocity:
             if before := begun.get((message.channel, message.note)):
                 yield ScoreNote(before[0], seconds - before[0], message.note, before[1])
@@ -76,12 +85,14 @@ def _of_midi(path: Path) -> Iterator[ScoreNote]:
 def _by_music21(path: Path) -> Iterator[ScoreNote]:
     try:
         import music21
-    except ImportError as error:
-        raise ScoreError("MusicXML and ABC need music21: run `pip install 'rtmelody[monitor]'`, or export MIDI.") from error
-    try:
+
         parsed: Any = music21.converter.parse(path, forceSource=True)
+        if isinstance(parsed, music21.stream.Opus):  # a tunebook
+            parsed = parsed.scores[0]
         part = next(iter(parsed.parts), parsed).toSoundingPitch()  # a clarinet's D sounds as C
         entries: list[dict[str, Any]] = _written_out(part).flatten().stripTies().secondsMap
+    except ImportError as error:
+        raise ScoreError("MusicXML and ABC need music21: run `pip install 'rtmelody[monitor]'`, or export MIDI.") from error
     except Exception as error:  # its parsers raise whatever they stumble over
         raise ScoreError(f"{path.name} cannot be read as a score ({type(error).__name__}: {error}).") from error
     for entry in entries:

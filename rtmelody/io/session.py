@@ -96,7 +96,7 @@ class SessionRecorder:
         """It may be full, or gone: then the music goes on."""
         try:
             yield
-        except (OSError, soundfile.LibsndfileError, OutputError):
+        except (OSError, soundfile.LibsndfileError, OutputError, AssertionError):  # soundfile asserts that all was written
             self.lost += 1
 
     def _write(self, item: NDArray[np.float32] | float | Entry) -> None:
@@ -123,10 +123,11 @@ class SessionRecorder:
 
 
 def complete(parent: Path) -> None:
-    """Make the notes of every session in a folder that has none yet; one that cannot be read must not spoil the next."""
+    """Make the notes of every session in a folder that has none, or went on since; a broken one must not spoil the next."""
     for events in parent.glob(f"*/{EVENTS}"):
-        if not events.with_name(NOTES).exists():
-            with suppress(OSError, ValueError, OutputError):
+        written = events.with_name(NOTES)
+        with suppress(OSError, ValueError, OutputError):
+            if not written.exists() or written.stat().st_mtime < events.stat().st_mtime:
                 _write_notes(events.parent)
 
 

@@ -190,6 +190,7 @@ class Figures:
             ("overflows", "Blocks lost because the recognizer was late", state.overflows),
             ("xruns", "Times that the device lost samples", state.xruns),
             ("faults", "Times that the input was lost", state.faults),
+            ("unrecorded", "Blocks and events that could not be recorded", state.unrecorded),
             ("dropped", "Messages that viewers were too slow for", hub.dropped + sum(one.dropped for one in hub.viewers)),
             ("transcriptions", "Recordings transcribed", self._transcription.done),
             ("refusals", "Recordings refused", self._transcription.refused),

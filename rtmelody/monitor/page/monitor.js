@@ -33,10 +33,16 @@ function connect() {
     latencies.length = 0;
     roll.clear(); // all of it is told again
   };
-  socket.onclose = ({ reason }) => {
-    device(reason || "no connection: trying again", true);
+  socket.onclose = async ({ reason }) => {
+    device(reason || (await refusal()) || "no connection: trying again", true);
     setTimeout(connect, RETRY_MS);
   };
+}
+
+/* Why the server turns this page away, if it does (it may have been started anew): a socket is not told. */
+async function refusal() {
+  const answer = await fetch("health").catch(() => null);
+  return answer && [401, 403, 429].includes(answer.status) ? answer.text() : "";
 }
 
 function hear(message) {
@@ -56,7 +62,7 @@ function state(now) {
   $("floor").textContent = `noise floor ${[...levels].sort((a, b) => a - b)[Math.floor(levels.length / 10)].toFixed(0)} dB`;
   $("tuning").textContent = `A4 = ${now.a4_hz.toFixed(1)} Hz`;
   tune(now);
-  const losses = `${now.overflows} overflows, ${now.xruns} xruns, ${now.faults} faults${now.stalled ? ", MIDI stalled" : ""}`;
+  const losses = `${now.overflows} overflows, ${now.xruns} xruns, ${now.faults} faults${now.unrecorded ? `, ${now.unrecorded} blocks not recorded` : ""}${now.stalled ? ", MIDI stalled" : ""}`;
   device(now.sample_rate ? `${(now.sample_rate / 1000).toFixed(1)} kHz · ${losses}` : `waiting for the input · ${losses}`, !now.sample_rate);
   press("mute", now.muted);
   press("record", now.recording);

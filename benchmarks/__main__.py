@@ -35,7 +35,8 @@ def main() -> None:
     """Measure, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="every noise, level and room; an hour of streaming")
-    parser.add_argument("--only", nargs="*", default=[], metavar="PEER", help=f"of {', '.join(a.stem for a in run.adapters())}")
+    names = [adapter.stem for adapter in run.adapters()]
+    parser.add_argument("--only", nargs="*", choices=names, default=names, help="besides rtmelody itself", metavar="PEER")
     parser.add_argument("--recordings", type=Path, help="folder with annotated recordings: mono/ stitched/ noise/ rir/")
     parser.add_argument("--notes", type=Path, help="folder of single-note libraries with measured deviations")
     parser.add_argument("--work", type=Path, default=ROOT / ".benchmarks", help="clips, environments, what was found")

@@ -52,7 +52,7 @@ def budget(clips: list[Clip], paced: dict[str, float]) -> dict:
 
 
 def _rows(clip: Clip, config: Config, network: Network) -> Iterator[tuple[float, float, float]]:
-    """(MIDI number, ms from onset until the pitch led, ms until NoteOn) of every right note."""
+    """(MIDI number, ms from onset until the pitch led, ms until NoteOn) of every right note but repeats, which led before."""
     audio, rate = soundfile.read(clip.path, dtype="float32")
     recognizer, events, leaders = Recognizer(rate, config, network), [], []
     for start in range(0, len(audio), recognizer.framing.hop):
@@ -63,6 +63,8 @@ def _rows(clip: Clip, config: Config, network: Network) -> Iterator[tuple[float,
     found = notes(events + recognizer.flush(), rate)
     for true, one in live_matches(clip.outcome([_as_row(note) for note in found]), LATEST_S):
         onset, pitch = clip.truth[true, 0], clip.truth[true, 2]
+        if true and clip.truth[true - 1, 2] == pitch:
+            continue
         leads = times[(times >= onset) & (leading == pitch - network.manifest.lowest_pitch)]
         decided = found[one].emitted_at
         yield pitch, 1000 * (min(leads[0], decided) - onset if len(leads) else decided - onset), 1000 * (decided - onset)

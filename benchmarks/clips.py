@@ -42,8 +42,10 @@ def prepare(
 ) -> list[Clip]:
     """Render all trials into a folder of their own, unless that was done before."""
     digest = hashlib.sha256(f"{recordings} {extent}".encode())
-    for module in (sets, evaluate, augment, sources):
-        digest.update(Path(module.__file__).read_bytes())
+    for file in (__file__, *(module.__file__ for module in (sets, evaluate, augment, sources))):
+        digest.update(Path(file).read_bytes())
+    for file in (sets.HELD_OUT, *sorted(recordings.rglob("*.*") if recordings else ())):
+        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     folder = folder / digest.hexdigest()[:12]
     if not (folder / COMPLETE).exists():
         folder.mkdir(parents=True, exist_ok=True)

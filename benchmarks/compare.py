@@ -22,8 +22,8 @@ HISTOGRAM_MS = np.arange(-20, 310, 10)
 
 
 def compare(clips: list[Clip], work: Path, only: list[str]) -> dict[str, dict]:
-    """{"peers": {name: figures}, "absent": {name: why}, "noise_alone_s": {kind: s}}; `only`: adapters to run, all if empty."""
-    adapters = [adapter for adapter in run.adapters() if not only or adapter.stem in only]
+    """{"peers": {name: figures}, "absent": {name: why}, "noise_alone_s": {kind: s}}; `only`: the peers to run beside ours."""
+    adapters = [adapter for adapter in run.adapters() if adapter.stem in (run.OURS, *only)]
     peers, absent = {}, {}
     with Progress() as progress, ThreadPoolExecutor(PARALLEL) as pool:
         rows = {adapter: progress.add_task(adapter.stem, total=len(clips)) for adapter in adapters}

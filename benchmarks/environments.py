@@ -40,13 +40,13 @@ def prepare(adapter: Path, folder: Path) -> Environment:
     """
     needs = read_needs(adapter)
     special = needs.get("tool", {}).get("benchmarks", {})
-    home = folder / f"{adapter.stem}-{hashlib.sha256(repr(needs).encode()).hexdigest()[:8]}"
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8") if special.get("project") else ""
+    home = folder / f"{adapter.stem}-{hashlib.sha256(f'{needs!r}{project}'.encode()).hexdigest()[:8]}"
     debian = _debian(special.get("debian", []))
     if not (home / "complete").exists():
         shutil.rmtree(home, ignore_errors=True)
         _run([sys.executable, "-m", "venv", home])
-        project = ["--editable", ROOT] if special.get("project") else []
-        _pip(home, *needs["dependencies"], *project)
+        _pip(home, *needs["dependencies"], *(["--editable", ROOT] if project else []))
         if special.get("without-dependencies"):
             _pip(home, "--no-deps", *special["without-dependencies"])
         (home / "complete").touch()

@@ -82,9 +82,12 @@ def calibration(outcomes: list[Outcome], matches: list[list[tuple[int, int]]]) -
 
 
 def _without_doubtful(one: Outcome) -> Outcome:
-    beside = [not any(begin <= onset <= end for begin, end, _ in one.doubtful) for onset in one.found[:, 0]]
-    order = np.argsort(one.found[:, 3][beside], kind="stable")
-    return Outcome(one.group, one.seconds, one.truth, one.doubtful, one.found[beside][order])
+    """In the order of emission, and without what was found at a doubtful annotation, unless it may be a sure note."""
+    onsets, pitches = one.found[:, 0], one.found[:, 2]
+    sure = {found for _, found in match(one.truth, onsets, pitches, max(ONSET_S))}
+    kept = [n in sure or not any(begin <= onset <= end for begin, end, _ in one.doubtful) for n, onset in enumerate(onsets)]
+    found = one.found[kept]
+    return Outcome(one.group, one.seconds, one.truth, one.doubtful, found[np.argsort(found[:, 3], kind="stable")])
 
 
 def _f1(outcomes: list[Outcome], matches: list[list[tuple[int, int]]]) -> float:

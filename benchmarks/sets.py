@@ -1,7 +1,7 @@
 """What everybody is judged on: rendered melodies with exact truth, real recordings where there are any, noise alone.
 
-A trial is a case under a condition ("white 10 dB", "kitchen"). All of it is deterministic, and belongs to evaluation alone:
-TimGM6mb, languages and seeds that training never sees.
+A trial is a case under a condition ("white 10 dB", "kitchen"). All of it is deterministic, and nothing of it is trained on:
+TimGM6mb, languages and seeds that training never sees. The clean melodies also decided between experiments, though.
 """
 
 import csv

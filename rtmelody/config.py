@@ -29,7 +29,7 @@ class Caution(NamedTuple):
     sure_probability: float
 
 
-SPEEDS: dict[Speed, Caution] = {"fast": Caution(0.006, 0.6), "balanced": Caution(0.016, 0.75), "careful": Caution(0.028, 1.0)}
+SPEEDS: dict[Speed, Caution] = {"fast": Caution(0.006, 0.6), "balanced": Caution(0.0125, 0.75), "careful": Caution(0.028, 1.0)}
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TONICS = {
@@ -77,13 +77,13 @@ class Tracker(Section, frozen=True, kw_only=True):
     """Thresholds of the debouncing state machine."""
 
     speed: Speed = "balanced"
-    on_probability: Probability = 0.46
+    on_probability: Probability = 0.55
     off_probability: Probability = 0.2
     evidence_s: Seconds | None = None
     sure_probability: Probability | None = None
     melody_s: Seconds = 1.0
-    slide: Annotated[float, Meta(ge=1.0, le=100.0)] = 5.0
-    strike: Probability = 0.2
+    slide: Annotated[float, Meta(ge=1.0, le=100.0)] = 6.4
+    strike: Probability = 0.175
     strike_s: Seconds = 0.02
     refractory_s: Seconds = 0.07
     minimum_s: Seconds = 0.03

@@ -10,6 +10,7 @@ from conftest import ROOT
 
 from benchmarks import clips, environments, metrics, run, sets
 from benchmarks.environments import AbsentError, Environment
+from benchmarks.live import endurance
 from rtmelody.train.evaluate import Case
 
 sys.path.insert(0, str(ROOT / "benchmarks" / "peers"))
@@ -60,6 +61,18 @@ def test_doubtful_annotations_count_neither_way():
     found = np.array([(2.5, 2.8, 71.0, 2.6, np.nan), *((on, off, midi, on, np.nan) for on, off, midi in MELODY[:4])])
     one = metrics.Outcome("x", 4.0, MELODY[:4], doubtful, found)
     assert metrics.summary([one])["precision"] == 1.0
+
+
+def test_a_sure_note_beside_a_doubtful_one_is_found_though_its_onset_is_told_early():
+    truth, doubtful = np.array([(3.0, 3.5, 64.0)]), np.array([(2.0, 3.0, 60.0)])
+    found = np.array([(2.995, 3.4, 64.0, 3.03, np.nan)])
+    scored = metrics.summary([metrics.Outcome("x", 4.0, truth, doubtful, found)])
+    assert scored["f1_live_100"] == 1.0
+
+
+@pytest.mark.parametrize(("heard", "lost"), [((1, 2, 3), 0), ((1, 2), 1), ((1, 5, 3), 1), ((), 3)])
+def test_what_is_not_heard_is_lost(heard, lost):
+    assert endurance.lost(np.array((1, 2, 3)), np.array(heard)) == lost
 
 
 def test_every_note_in_noise_is_false():

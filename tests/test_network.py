@@ -73,7 +73,7 @@ def test_wrong_hash(copy):
 @pytest.mark.parametrize(
     "change",
     [
-        {"units": 31},
+        {"memory": 31},
         {"highest_pitch": 90},
         {"outputs": ["state", "heard"]},
         {"outputs": ["state", "state"]},
@@ -89,8 +89,9 @@ def test_wrong_shape(copy, change):
     ("change", "message"),
     [
         ({"version": 1}, "version 1"),
+        ({"version": 3, "units": 64}, "version 3"),
         ({"surprise": 1}, "damaged"),
-        ({"units": "many"}, "damaged"),
+        ({"memory": "many"}, "damaged"),
         ({"front_end": {"hop_s": "x"}}, "damaged"),
         ({"front_end": {"surprise": 1}}, "damaged"),
     ],

@@ -28,7 +28,6 @@ from rtmelody.train.sources import (
     Sample,
     Sources,
     WeakRecording,
-    envelope,
     load_library,
     load_sources,
     load_weak,
@@ -57,7 +56,7 @@ def test_labels_follow_what_is_heard():
     """A slow attack is labelled late, a release a little after the key."""
     time_axis = np.arange(2 * RATE) / RATE
     slow = (np.minimum(1, time_axis / 0.2) * np.sin(2 * np.pi * 440 * time_axis)).astype(np.float32)
-    library = Library("slow", (Sample(69.0, slow, envelope(slow)),))
+    library = Library((Sample(69.0, slow),))
     clip = play(np.random.default_rng(0), [Planned(0.5, 0.8, 69, 1.0)], library, PLAIN, 3.0)
     (sounding,) = np.nonzero(clip.pitch)
     assert set(clip.pitch[sounding]) == {69}
@@ -84,7 +83,7 @@ def test_a_note_sequence_teaches_without_alignment():
     keras.utils.set_random_seed(0)
     shape = Shape(lowest_pitch=60, highest_pitch=67, units=4)
     tune = np.concatenate([tone(440.0 * 2 ** ((pitch - 69) / 12), 0.4, RATE) for pitch in (60, 64, 67)]).astype(np.float32)
-    sources = Sources(weak=[WeakRecording("tune", tune, np.array((60, 64, 67)))])
+    sources = Sources(weak=[WeakRecording(tune, np.array((60, 64, 67)))])
     teacher = Teacher(PitchwiseLSTM(FrontEnd(), shape), sources, FrontEnd(), shape, rate=0.02)
     losses = [teacher.teach(np.random.default_rng(0)) for _ in range(20)]
     assert losses[-1] < 0.1 * losses[0]
@@ -94,10 +93,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
     from rtmelody.train.fit import compiled, weights
     from rtmelody.train.network import load_weights
 
-    shapes = (Shape(60, 67, units=4, shared=2), Shape(60, 67, units=6, shared=2), Shape(60, 67, units=6, shared=3))
-    small, large, other = (compiled(FrontEnd(), shape, 1, 0.01) for shape in shapes)
+    sizes = ({"units": 4}, {"units": 6}, {"units": 6, "shared": 3}, {"units": 8, "later_units": 34})
+    small, large, *others = (compiled(FrontEnd(), Shape(60, 67, **{"shared": 2} | size), 1, 0.01) for size in sizes)
     np.savez(tmp_path / "large.npz", **weights(large))
-    for stranger in (small, other):
+    for stranger in (small, *others):
         with pytest.raises(TrainingError, match="another network"):
             load_weights(stranger, tmp_path / "large.npz")
 
@@ -142,6 +141,27 @@ def test_a_recording_without_its_notes_is_refused(tmp_path):
     (tmp_path / "tune.notes").write_text("C4 D4")
     with pytest.raises(TrainingError, match="MIDI numbers"):
         load_weak(tmp_path / "tune.wav")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"noise/a.wav": 0.0 * np.arange(0)}, "holds no sound"),
+        ({"rooms/a.wav": np.zeros(800)}, "silent"),
+        ({"recordings/a.wav": np.ones(800), "recordings/a.tsv": "onset_s\toffset_s\tmidi_float\n"}, "no notes"),
+        ({"singing/a.wav": np.ones(800), "singing/a.tsv": "onset_s\toffset_s\tmidi_float\n0\t1\tnan\n"}, "impossible"),
+        ({"melodies/tunes.json.gz": "not compressed"}, "no collection of tunes"),
+    ],
+)
+def test_unusable_sources_are_named(tmp_path, files, message):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        if isinstance(content, str):
+            (tmp_path / name).write_text(content)
+        else:
+            soundfile.write(tmp_path / name, content, 8_000)
+    with pytest.raises(TrainingError, match=message):
+        load_sources([tmp_path])
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -32,7 +32,8 @@ def main() -> None:
         result[name] = {"about": describe(), "found": STAGES[name]()}
         print(name, result[name]["found"], flush=True)
         report.keep(result)
-    report.write(result)
+    if STAGES.keys() <= result.keys():
+        report.write(result)
 
 
 if __name__ == "__main__":

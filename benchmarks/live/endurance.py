@@ -52,7 +52,7 @@ def ten_minutes() -> dict[str, float]:
     first = int(np.flatnonzero(heard)[0]) - int(np.flatnonzero(played)[0])
     return {
         "minutes": MINUTES,
-        "samples_lost": int(np.count_nonzero(heard[first : first + len(played)] != played[: len(heard) - first])),
+        "samples_lost": lost(played, heard[first : first + len(played)]),
         "events": len(entries),
         "unlike_transcribe": sum(not _same(*pair) for pair in zip_longest(entries, expected)),
         "messages_unlike_events": sum(
@@ -100,6 +100,11 @@ def _performance(seconds: float) -> np.ndarray:
     keys = [resample_poly(tune, RATE * 100, rate * (100 + 6 * key)) for key in range(-3, 4)]
     sound = np.resize(np.concatenate(keys), round(seconds * RATE))
     return (np.round(sound * 2**15) / 2**15).astype(np.float32)
+
+
+def lost(played: np.ndarray, heard: np.ndarray) -> int:
+    """Samples that were heard otherwise than played, or not at all."""
+    return int(np.count_nonzero(heard != played[: len(heard)])) + len(played) - len(heard)
 
 
 def _same(one: Told | None, other: Told | None) -> bool:

@@ -35,8 +35,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "| first try succeeds | " + " | ".join(f"voices at {level} dB" for level in LEVELS_DB) + " | seconds |",
         "| --- " * (len(LEVELS_DB) + 2) + "|",
-        _row("over a data channel", pairing, "seconds"),
-        _row("by sound alone", result["spoken"], "seconds"),
+        _row("over a data channel", pairing),
+        _row("by sound alone", result["spoken"]),
         *(_row(f"one way: {name}, rtmelody", rates, "seconds") for name, rates in result["one way"].items()),
         *(_row(f"one way: {name}, ggwave", rates, "seconds") for name, rates in result["ggwave"].items() if name != "absent"),
     ]
@@ -73,9 +73,9 @@ def draw(result: dict[str, Any]) -> None:
     figure.savefig(PICTURE, dpi=110)
 
 
-def _row(name: str, rates: dict[str, Any], seconds: str) -> str:
+def _row(name: str, rates: dict[str, Any]) -> str:
     cells = [f"{_percent(rates[str(level)])}" if str(level) in rates else "" for level in LEVELS_DB]
-    return f"| {name} | {' | '.join(cells)} | {np.median([rate[seconds] for rate in rates.values()]):.1f} |"
+    return f"| {name} | {' | '.join(cells)} | {np.median([rate['seconds'] for rate in rates.values()]):.1f} |"
 
 
 def _percent(rate: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ LOUDEST = 100.0  # 40 dB above full scale
 FLOOR_DB = -120.0
 FLOOR_POWER = 1e-12
 NEGLIGIBLE = 1e-12  # an amplitude; smaller ones would decay into float32 denormals, which stall the CPU
+OVERALL = 2  # features, the last ones, that are of no bin: mean and maximum level
 # Samples that one pass over the bank takes: the state then stays in registers that long.
 UNROLL = 8
 RECENT_S = 0.4  # of samples that can be asked for again
@@ -56,7 +57,7 @@ class FrontEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def features(self) -> int:
         """Length of a feature frame: level, rise and phase deviation of every bin, then the mean and the maximum level."""
-        return 3 * self.bins + 2
+        return 3 * self.bins + OVERALL
 
     def pitches(self) -> NDArray[np.float64]:
         """Pitch (fractional MIDI number) of every bin."""
@@ -244,8 +245,8 @@ def _frame_hop(hop, pole, gain, ranges, state, history, features, rotation, leve
         state[6, k], state[7, k] = rotation[k].real, rotation[k].imag
     for k in range(bins):
         features[k] = max(features[k] - loudest, -range_db) * 2.0 / range_db + 1.0
-    features[3 * bins] = total / bins / 60.0 + 1.0
-    features[3 * bins + 1] = loudest / 60.0 + 1.0
+    features[-2] = total / bins / 60.0 + 1.0
+    features[-1] = loudest / 60.0 + 1.0
     level_db[0] = loudest
 
 

@@ -18,19 +18,23 @@ from numpy.typing import NDArray
 from rtmelody.core.framing import FrontEnd
 from rtmelody.errors import ModelError
 
-MANIFEST_VERSION = 3
+MANIFEST_VERSION = 4
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")  # the first that is installed serves; LiteRT is the faster one
 
 Floats = NDArray[np.float32]
 
 
+class _Versioned(msgspec.Struct):
+    version: int
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What travels with the weights.
 
-    The graph's inputs are named features and state (the LSTM's hidden and cell values side by side); its outputs have no names,
-    so `outputs` gives them in its order. Few and large tensors: each costs a call, and in a live process a call costs more than
-    a copy. `intervals`: how often tunes move by -n … n semitones; `confidence`: slope and offset that calibrate the log-odds of
-    a note that is named.
+    The graph's inputs are named features and state (`memory` numbers a pitch: the LSTMs' hidden and cell values side by side);
+    its outputs have no names, so `outputs` gives them in its order. Few and large tensors: each costs a call, and in a live
+    process a call costs more than a copy. `intervals`: how often tunes move by -n … n semitones; `confidence`: slope and offset
+    that calibrate the log-odds of a note that is named.
     """
 
     version: int
@@ -40,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     front_end: FrontEnd
     lowest_pitch: int
     highest_pitch: int
-    units: int
+    memory: int
     outputs: list[str]
     commit: str
     intervals: tuple[float, ...] = ()
@@ -55,7 +59,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Shape of every tensor by name."""
         return {
             "features": (self.front_end.features,),
-            "state": (self.pitches, 2 * self.units),
+            "state": (self.pitches, self.memory),
             "heard": (2 * self.pitches + 1,),  # probabilities of the classes, then of onsets
         }
 
@@ -80,14 +84,13 @@ def read_manifest(folder: Path) -> Manifest:
     Raises ModelError if it is damaged or of another version.
     """
     try:
-        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+        content = (folder / "manifest.json").read_bytes()
+        version = msgspec.json.decode(content, type=_Versioned).version  # alone: another has other fields
+        if version == MANIFEST_VERSION:
+            return msgspec.json.decode(content, type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise ModelError(f"The manifest of the model {folder} is damaged ({error}): install the model again.") from error
-    if manifest.version != MANIFEST_VERSION:
-        raise ModelError(
-            f"The model {folder} is of version {manifest.version}, this rtmelody reads {MANIFEST_VERSION}: update it."
-        )
-    return manifest
+    raise ModelError(f"The model {folder} is of version {version}, this rtmelody reads {MANIFEST_VERSION}: update it.")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -114,7 +117,7 @@ class Network:
 
     def reset(self) -> None:
         """Forget everything heard so far."""
-        self.state = np.zeros((self.manifest.pitches, 2 * self.manifest.units), np.float32)
+        self.state = np.zeros(self.manifest.shapes()["state"], np.float32)
 
     def step(self, features: Floats) -> tuple[Floats, Floats]:
         """One frame [features] -> class probabilities [pitches + 1], silence last, and onset probabilities [pitches]."""

@@ -12,9 +12,10 @@ COLUMNS = {
 
 TEXT = """# Model card: {name}
 
-A pitch-wise LSTM: one small recurrent network whose weights {pitches} pitches (MIDI {lowest} to {highest}) share, over a bank
-of complex resonators; {parameters:,} parameters, int8 weights. Per hop of {hop_ms:g} ms it gives a probability for every pitch
-and for silence, and the probability that a pitch was struck just now. Monophonic: of several notes at once it names one.
+A pitch-wise LSTM: one small recurrent network of two layers, whose weights {pitches} pitches (MIDI {lowest} to {highest})
+share, over a bank of complex resonators; {parameters:,} parameters, int8 weights. Per hop of {hop_ms:g} ms it gives a
+probability for every pitch and for silence, and the probability that a pitch was struck just now. Monophonic: of several notes
+at once it names one.
 
 Made by `rtmelody train` (commit {commit}): {hours:.1f} h of audio, {visits} visits to shards of {shard_minutes:.1f} minutes,
 last loss {loss:.3f}{lineage}.
@@ -51,11 +52,16 @@ Recordings (an eighth of the clips) count as their annotators wrote them.
 """
 
 
+MUSESCORE = (
+    "MuseScore General, copyright 2018-2021 S. Christian Collins, after Fluid R3 GM by Frank Wen, with parts by Michael "
+    "Cowgill, Ethan Winer (Temple Blocks) and Michael Schorsch (Drumline Cymbals). MIT; newer samples in it are CC0 or "
+    "public domain."
+)
 # Of the soundfonts that `rtmelody train` takes by itself, from their own documentation.
 SOUNDFONTS = {
     "FluidR3_GM": "Fluid R3 GM, copyright 2000-2002, 2008 Frank Wen, with contributions named in its documentation. MIT.",
-    "MuseScore_General": "MuseScore General, copyright 2018-2021 S. Christian Collins, after Fluid R3 GM by Frank Wen, with "
-    "parts by Michael Cowgill, Ethan Winer (Temple Blocks) and Michael Schorsch (Drumline Cymbals). MIT.",
+    "MuseScore_General": MUSESCORE,
+    "MuseScore_General_Full": MUSESCORE,
 }
 
 

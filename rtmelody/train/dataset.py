@@ -19,6 +19,7 @@ from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 CLIP_S = 3.0
 CLIPS_PER_SHARD = 128
 ELSEWHERE = 0.96  # the luckier clips have other music in the background
+LABELS = 1  # counts up when examples of the same sounds become others, so that no training mixes them
 STRUCK_S = 0.040  # for this long after its attack a note counts as struck
 
 Arrays = dict[str, NDArray]
@@ -85,6 +86,8 @@ def make_shards(
     paths = [out / f"shard-{number:04d}.npz" for number in range(shards)]
     yield from (path for path in paths if path.exists())
     missing = [(seed, number, path) for number, path in enumerate(paths) if not path.exists()]
+    if not missing:
+        return
     with get_context("spawn").Pool(jobs, _open_sources, (folders, front_end, shape)) as pool:
         yield from pool.imap_unordered(_make_shard, missing)
 

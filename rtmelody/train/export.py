@@ -50,19 +50,19 @@ def export(weights: Path, folder: Path, commit: str, front_end: FrontEnd, shape:
         front_end=front_end,
         lowest_pitch=shape.lowest_pitch,
         highest_pitch=shape.highest_pitch,
-        units=shape.units,
+        memory=shape.memory,
         outputs=OUTPUTS,
         commit=commit,
     )
     write_manifest(folder, manifest)
-    _write_golden(folder)
+    _write_golden(folder, front_end)
 
 
 def _load(weights: Path, front_end: FrontEnd, shape: Shape) -> PitchwiseLSTM:
     """The network with the weights that `fit.weights` gave."""
     model = PitchwiseLSTM(front_end, shape)
-    state = np.zeros((shape.pitches, shape.units), np.float32)
-    model.step(np.zeros(front_end.features, np.float32), state, state)  # builds the layers
+    # One step builds the layers.
+    model.step(np.zeros(front_end.features, np.float32), np.zeros((shape.pitches, shape.memory), np.float32))
     load_weights(model, weights)
     return model
 
@@ -70,12 +70,12 @@ def _load(weights: Path, front_end: FrontEnd, shape: Shape) -> PitchwiseLSTM:
 def _convert(model: PitchwiseLSTM) -> bytes:
     """The step as a float32 graph."""
     features = tf.TensorSpec((model.front_end.features,), tf.float32)
-    state = tf.TensorSpec((model.shape.pitches, 2 * model.shape.units), tf.float32)
+    state = tf.TensorSpec((model.shape.pitches, model.shape.memory), tf.float32)
 
     @tf.function(input_signature=[features, state])
     def step(features: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
-        classes, onset, hidden, cell = model.step(features, *tf.split(state, 2, axis=-1))
-        return {"heard": tf.concat((classes, onset), axis=-1), "state": tf.concat((hidden, cell), axis=-1)}
+        classes, onset, state = model.step(features, state)
+        return {"heard": tf.concat((classes, onset), axis=-1), "state": state}
 
     return bytes(tf.lite.TFLiteConverter.from_concrete_functions([step.get_concrete_function()]).convert())
 
@@ -94,12 +94,12 @@ def _quantize(graph: Path) -> bytes:
     return bytes(quantizer.quantize().quantized_model)
 
 
-def _write_golden(folder: Path) -> None:
+def _write_golden(folder: Path, front_end: FrontEnd) -> None:
     """Input and output of the finished graphs over three tones: whoever runs the model can check that he runs it right."""
     time = np.arange(round(GOLDEN_S * GOLDEN_RATE)) / GOLDEN_RATE
     steps = np.select([time < 0.2, time < 0.4, time < 0.6], [220.0, 440.0, 1760.0], 0.0)
     audio = (0.2 * np.sin(2 * np.pi * steps * time)).astype(np.float32)
-    features = Framing(GOLDEN_RATE).push(audio).features
+    features = Framing(GOLDEN_RATE, front_end).push(audio).features
     golden = {"features": features}
     for name, quantized in (("quantized", True), ("float32", False)):
         network = Network(folder, quantized=quantized)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rtmelody.errors import TrainingError
+
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 2, 3, 5, 7, 9, 10))
 # Note lengths in beats, as folk tunes use them.
 RHYTHMS = ((1.0,), (0.5, 0.5), (1.5, 0.5), (0.5, 0.25, 0.25), (2.0,), (1 / 3, 1 / 3, 1 / 3), (0.25,) * 4)
@@ -34,10 +36,16 @@ class Tune:
 
 
 def load_tunes(path: Path) -> list[Tune]:
-    """Tunes from a gzipped JSON collection: {"tunes": [{"notes": [[midi, start, duration in beats], …]}, …]}."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        collection = json.load(file)
-    return [Tune(tuple((int(midi), float(beats)) for midi, _, beats in tune["notes"])) for tune in collection["tunes"]]
+    """Tunes from a gzipped JSON collection: {"tunes": [{"notes": [[midi, start, duration in beats], …]}, …]}.
+
+    Raises TrainingError for anything else.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            tunes = json.load(file)["tunes"]
+        return [Tune(tuple((int(midi), float(beats)) for midi, _, beats in tune["notes"])) for tune in tunes if tune["notes"]]
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} is no collection of tunes ({error}): make it anew, or leave it out.") from error
 
 
 def interval_shares(tunes: list[Tune], reach: int) -> tuple[float, ...]:

@@ -1,11 +1,12 @@
-"""The network in Keras: one small LSTM whose weights all pitches share.
+"""The network in Keras: two small LSTMs whose weights all pitches share.
 
 A melody a semitone higher is then nothing new, which makes it economical with data (pitch-wise LSTMs: Kwon et al., 2024).
 Per pitch: a stack of the bins (level, rise, phase deviation) around its harmonics, and how much whole bands rise -> dense -> a
-look at harmonically related pitches -> LSTM -> another look -> one logit for "this pitch sounds" and one for "it was struck
-just now". A last class, silence, sees all pitches at once.
+look at harmonically related pitches -> LSTM -> another look -> a smaller LSTM, which remembers what the others did -> one logit
+for "this pitch sounds" and one for "it was struck just now". A last class, silence, sees all pitches at once.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from rtmelody.core.framing import FrontEnd
+from rtmelody.core.framing import OVERALL, FrontEnd
 from rtmelody.errors import TrainingError
 from rtmelody.train.shape import Shape
 
@@ -47,9 +48,41 @@ def related_index(pitches: int) -> np.ndarray:
     return np.where((index < 0) | (index >= pitches), pitches, index).astype(np.int32)
 
 
-@keras.saving.register_keras_serializable("rtmelody")
+class Memory(keras.layers.Layer):
+    """An LSTM (Hochreiter & Schmidhuber 1997), forget gate biased open (Gers et al. 2000); its state in plain sight."""
+
+    def __init__(self, units: int, name: str) -> None:
+        super().__init__(name=name)
+        self.units = units
+        self.gates_input = keras.layers.Dense(4 * units, name="gates_input")
+        self.gates_state = keras.layers.Dense(4 * units, use_bias=False, kernel_initializer="orthogonal", name="gates_state")
+
+    def call(self, inputs: Any) -> Any:
+        """Sequences [batch, time, pitches, channels] -> [batch, time, pitches, units], from a state of zeros."""
+        batch, time, pitches = ops.shape(inputs)[:3]
+        zeros = ops.zeros((batch, pitches, self.units))
+        if not self.gates_state.built:
+            self.gates_state(zeros)
+
+        def advance(state: Any, gates: Any) -> Any:
+            state = self._cell(gates, *state)
+            return state, state[0]
+
+        _, hidden = ops.scan(advance, (zeros, zeros), ops.moveaxis(self.gates_input(inputs), 1, 0), length=time)
+        return ops.moveaxis(hidden, 0, 1)
+
+    def step(self, inputs: Any, hidden: Any, cell: Any) -> tuple[Any, Any]:
+        """One hop [pitches, channels] with state [pitches, units] twice: the new state."""
+        return self._cell(self.gates_input(inputs), hidden, cell)
+
+    def _cell(self, gates: Any, hidden: Any, cell: Any) -> tuple[Any, Any]:
+        write, forget, candidate, show = ops.split(gates + self.gates_state(hidden), 4, axis=-1)
+        cell = ops.sigmoid(forget + 1.0) * cell + ops.sigmoid(write) * ops.tanh(candidate)
+        return ops.sigmoid(show) * ops.tanh(cell), cell
+
+
 class PitchwiseLSTM(keras.Model):
-    """Feature frames -> logits of pitches and silence, and onset logits; with the state of the LSTM as explicit tensors."""
+    """Feature frames -> logits of pitches and silence, and onset logits; with the state of its memories as explicit tensors."""
 
     def __init__(self, front_end: FrontEnd, shape: Shape) -> None:
         super().__init__()
@@ -59,10 +92,10 @@ class PitchwiseLSTM(keras.Model):
         self.listen = keras.layers.Dense(units, activation="relu", name="listen")
         self.tell_before = keras.layers.Dense(shape.shared, name="tell_before")
         self.relate_before = keras.layers.Dense(units, activation="relu", name="relate_before")
-        self.gates_input = keras.layers.Dense(4 * units, name="gates_input")
-        self.gates_state = keras.layers.Dense(4 * units, use_bias=False, kernel_initializer="orthogonal", name="gates_state")
+        self.first = Memory(units, name="first")
         self.tell_after = keras.layers.Dense(shape.shared, name="tell_after")
         self.relate_after = keras.layers.Dense(units, activation="relu", name="relate_after")
+        self.second = Memory(shape.later_units, name="second")
         self.heads = keras.layers.Dense(2, name="heads")
         self.silence = keras.layers.Dense(1, name="silence")
 
@@ -71,31 +104,26 @@ class PitchwiseLSTM(keras.Model):
 
         Returns "posterior" [batch, time, pitches + 1] (silence last) and "onset" [batch, time, pitches].
         """
-        batch, time = ops.shape(features)[:2]
-        inputs = ops.moveaxis(self.gates_input(self._before(features)), 1, 0)
-        zeros = ops.zeros((batch, self.shape.pitches, self.shape.units))
-        if not self.gates_state.built:
-            self.gates_state(zeros)
+        context = self._between(self.first(self._before(features)))
+        return self._after(context, self.second(context), features)
 
-        def advance(state: Any, gates: Any) -> Any:
-            state = self._cell(gates, *state)
-            return state, state[0]
-
-        _, hidden = ops.scan(advance, (zeros, zeros), inputs, length=time)
-        return self._after(ops.moveaxis(hidden, 0, 1), features)
-
-    def step(self, features: Any, hidden: Any, cell: Any) -> tuple[Any, Any, Any, Any]:
-        """One frame [features] with state [pitches, units] twice: posterior and onset *probabilities*, and the new state."""
-        hidden, cell = self._cell(self.gates_input(self._before(features)), hidden, cell)
-        logits = self._after(hidden, features)
-        return ops.softmax(logits["posterior"]), ops.sigmoid(logits["onset"]), hidden, cell
+    def step(self, features: Any, state: Any) -> tuple[Any, Any, Any]:
+        """One frame [features] with state [pitches, memory]: posterior and onset *probabilities*, and the new state."""
+        units, later = self.shape.units, self.shape.later_units
+        hidden, cell, *later_state = ops.split(state, (units, 2 * units, 2 * units + later), axis=-1)
+        first = self.first.step(self._before(features), hidden, cell)
+        context = self._between(first[0])
+        second = self.second.step(context, *later_state)
+        logits = self._after(context, second[0], features)
+        state = ops.concatenate((*first, *second), axis=-1)
+        return ops.softmax(logits["posterior"]), ops.sigmoid(logits["onset"]), state
 
     def _before(self, features: Any) -> Any:
         """[..., features] -> what each pitch hears, itself and in context [..., pitches, units]."""
         outside = ops.broadcast_to(OUTSIDE, (*ops.shape(features)[:-1], len(OUTSIDE)))
         stack = ops.take(ops.concatenate((features, outside), axis=-1), self._index, axis=-1)
-        everywhere = ops.concatenate((features[..., 3 * self.front_end.bins :], self._flux(features)), axis=-1)
-        everywhere = ops.broadcast_to(everywhere[..., None, :], (*ops.shape(stack)[:-1], 2 + BANDS))
+        everywhere = ops.concatenate((features[..., -OVERALL:], self._flux(features)), axis=-1)
+        everywhere = ops.broadcast_to(everywhere[..., None, :], (*ops.shape(stack)[:-1], OVERALL + BANDS))
         heard = self.listen(ops.concatenate((stack, everywhere), axis=-1))
         return self.relate_before(_with_related(heard, self.tell_before(heard)))
 
@@ -105,18 +133,15 @@ class PitchwiseLSTM(keras.Model):
         rises = features[..., self.front_end.bins : self.front_end.bins + each * BANDS]
         return ops.mean(ops.reshape(ops.relu(rises), (*ops.shape(features)[:-1], BANDS, each)), axis=-1)
 
-    def _cell(self, gates: Any, hidden: Any, cell: Any) -> tuple[Any, Any]:
-        """The LSTM cell (Hochreiter & Schmidhuber 1997), forget gate biased open (Gers et al. 2000)."""
-        write, forget, candidate, show = ops.split(gates + self.gates_state(hidden), 4, axis=-1)
-        cell = ops.sigmoid(forget + 1.0) * cell + ops.sigmoid(write) * ops.tanh(candidate)
-        return ops.sigmoid(show) * ops.tanh(cell), cell
+    def _between(self, hidden: Any) -> Any:
+        """What the first memory shows, in context [..., pitches, units]."""
+        return self.relate_after(_with_related(hidden, self.tell_after(hidden)))
 
-    def _after(self, hidden: Any, features: Any) -> dict[str, Any]:
-        """LSTM outputs [..., pitches, units] -> logits."""
-        context = self.relate_after(_with_related(hidden, self.tell_after(hidden)))
-        heads = self.heads(context)
-        levels = features[..., None, 3 * self.front_end.bins :]
-        every = (ops.max(context, axis=-2, keepdims=True), ops.mean(context, axis=-2, keepdims=True), levels)
+    def _after(self, context: Any, hidden: Any, features: Any) -> dict[str, Any]:
+        """What the first memory shows in context, and the second, [..., pitches, channels] both -> logits."""
+        heads = self.heads(ops.concatenate((context, hidden), axis=-1))
+        levels = features[..., None, -OVERALL:]
+        every = (*_largest_and_mean(context), *_largest_and_mean(hidden), levels)
         silence = self.silence(ops.concatenate(every, axis=-1))
         return {"posterior": ops.concatenate((heads[..., :1], silence), axis=-2)[..., 0], "onset": heads[..., 1]}
 
@@ -129,7 +154,7 @@ def load_weights(model: PitchwiseLSTM, path: Path) -> None:
     """
     with np.load(path) as saved:
         try:
-            narrow = len(saved["heads/0"])
+            narrow = _units(saved, model.shape)
             for layer in model.layers:
                 layer.set_weights(
                     [
@@ -139,6 +164,13 @@ def load_weights(model: PitchwiseLSTM, path: Path) -> None:
                 )
         except (KeyError, ValueError, IndexError) as error:
             raise TrainingError(f"{path} holds the weights of another network: train without --start.") from error
+
+
+def _units(saved: Mapping[str, np.ndarray], shape: Shape) -> int:
+    """Units of the saved network, which may differ in nothing else."""
+    if len(saved["second/2"]) != shape.later_units:
+        raise ValueError("its second memory is of another size")
+    return len(saved["tell_after/0"])
 
 
 def _widened(fresh: np.ndarray, old: np.ndarray, units: int, narrow: int) -> np.ndarray:
@@ -157,6 +189,11 @@ def _places(wide: int, old: int, units: int, narrow: int) -> np.ndarray:
         raise ValueError(f"{old} are no part of {wide}")
     starts = units * np.arange(blocks)[:, None]
     return np.concatenate(((starts + np.arange(narrow)).ravel(), blocks * units + np.arange(old - blocks * narrow)))
+
+
+def _largest_and_mean(channels: Any) -> tuple[Any, Any]:
+    """Over all pitches, which stay as an axis of one."""
+    return ops.max(channels, axis=-2, keepdims=True), ops.mean(channels, axis=-2, keepdims=True)
 
 
 def _with_related(own: Any, told: Any) -> Any:

@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from rtmelody.config import SPEEDS, Config
 from rtmelody.core.framing import FrontEnd
@@ -21,7 +21,7 @@ from rtmelody.train import evaluate
 from rtmelody.train.augment import make_babble, make_rooms
 from rtmelody.train.card import write_card
 from rtmelody.train.curves import draw
-from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, make_shards
+from rtmelody.train.dataset import CLIP_S, CLIPS_PER_SHARD, LABELS, make_shards
 from rtmelody.train.operating_point import calibrate
 from rtmelody.train.shape import Shape
 from rtmelody.train.sources import PROGRAMS, Sources, load_sources, render_soundfont, synthesize_libraries
@@ -66,7 +66,7 @@ class Pipeline:
             "visits": len(losses),
             "shard_minutes": SHARD_HOURS * 60,
             "loss": losses[-1],
-            "lineage": f"; it went on from the weights of an earlier training ({self.start.name})" if self.start else "",
+            "lineage": f"; it went on from the weights of an earlier training ({self.start})" if self.start else "",
             "parameters": parameters,
             "held_out": held_out.stem,
             "melodies": melodies,
@@ -89,10 +89,10 @@ class Pipeline:
         if not shutil.which("fluidsynth"):
             raise TrainingError("fluidsynth is missing: install it (Debian: `apt install fluidsynth`).")
         plan = {"soundfonts": [*map(str, self._soundfonts())], "sources": [*map(str, self.sources)], "seed": self.seed}
-        plan["start"] = str(self.start)
+        plan |= {"start": str(self.start), "front_end": to_builtins(FRONT_END), "shape": asdict(SHAPE), "labels": LABELS}
         path = self.work / "plan.json"
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) != plan:
-            raise TrainingError(f"{self.work} holds a training from other sounds or another seed: choose another --work.")
+            raise TrainingError(f"{self.work} holds a training from other sounds, or of another kind: choose another --work.")
         self.work.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(plan), encoding="utf-8")
 

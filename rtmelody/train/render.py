@@ -95,7 +95,8 @@ def excerpt(rng: np.random.Generator, recording: Recording, seconds: float) -> C
     hops = round(seconds * RATE) // ENVELOPE_HOP
     length = hops * ENVELOPE_HOP
     first = rng.uniform(0, max(0.0, len(recording.audio) - length * rate - 1))
-    audio = np.interp(first + np.arange(length) * rate, np.arange(len(recording.audio)), recording.audio).astype(np.float32)
+    audio = np.interp(first + np.arange(length) * rate, np.arange(len(recording.audio)), recording.audio, right=0.0)
+    audio = audio.astype(np.float32)
     pitch, struck, weight = np.zeros(hops, np.int16), np.zeros(hops, np.int16), np.ones(hops, np.float32)
     for onset, offset, sung in recording.notes:
         begin, end = ((time * RATE - first) / rate / ENVELOPE_HOP for time in (onset, offset))

@@ -49,18 +49,16 @@ UNFINISHED = ".unfinished"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One recorded note: fractional MIDI pitch, audio (float32, RATE, peak ≤ 1) and envelope (RMS per 5 ms)."""
+    """One recorded note: fractional MIDI pitch, audio (float32, RATE, peak ≤ 1)."""
 
     pitch: float
     audio: NDArray[np.float32]
-    envelope: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
     """The notes of one instrument."""
 
-    name: str
     samples: tuple[Sample, ...]
 
     def range(self) -> tuple[int, int]:
@@ -86,7 +84,6 @@ class Recording:
 class WeakRecording:
     """A real performance without alignment: audio at RATE, and its MIDI numbers in their order."""
 
-    name: str
     audio: NDArray[np.float32]
     notes: NDArray[np.int64]
 
@@ -115,7 +112,7 @@ def load_sources(folders: list[Path]) -> Sources:
         sources.libraries += [library for library in libraries if library.samples]
         sources.noises += [read_audio(path) for path in audio_files(folder / "noise")]
         sources.babble += [read_audio(path) for path in audio_files(folder / "babble")]
-        sources.rooms += [from_direct_sound(read_audio(path)) for path in audio_files(folder / "rooms")]
+        sources.rooms += [load_room(path) for path in audio_files(folder / "rooms")]
         for kind in ("recordings", "singing"):
             sources.recordings += [load_recording(path) for path in audio_files(folder / kind)]
         sources.weak += [load_weak(path) for path in audio_files(folder / "weak")]
@@ -134,12 +131,14 @@ def audio_files(folder: Path) -> list[Path]:
 def read_audio(path: Path) -> NDArray[np.float32]:
     """A file as mono float32 at RATE.
 
-    Raises TrainingError if it cannot be read.
+    Raises TrainingError if it cannot be read, or holds nothing.
     """
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise TrainingError(f"{path} cannot be read ({error.error_string}): mend it, or leave it out.") from error
+    if not len(audio):
+        raise TrainingError(f"{path} holds no sound: leave it out.")
     mono = audio.mean(axis=1)
     return mono if rate == RATE else resample_poly(mono, RATE, rate).astype(np.float32)
 
@@ -163,8 +162,7 @@ def load_library(folder: Path) -> Library:
         raise TrainingError(
             f"{folder} is no library ({error}): name its files <midi>_<take>, as 60_1.flac, and give notes.tsv file and cents."
         ) from error
-    sounds = {path: read_audio(path) for path in pitches}
-    return Library(folder.name, tuple(Sample(pitches[path], sound, envelope(sound)) for path, sound in sounds.items()))
+    return Library(tuple(Sample(pitch, read_audio(path)) for path, pitch in pitches.items()))
 
 
 def load_recording(path: Path) -> Recording:
@@ -175,6 +173,8 @@ def load_recording(path: Path) -> Recording:
         notes = np.array(rows, np.float64)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{path} needs a .tsv beside it with numbers for onset_s, offset_s and midi_float.") from error
+    if not notes.size or not np.isfinite(notes).all():
+        raise TrainingError(f"{path} has no notes in its .tsv, or impossible ones: mend it, or leave it out.")
     return Recording(read_audio(path), notes)
 
 
@@ -189,7 +189,18 @@ def load_weak(path: Path) -> WeakRecording:
         raise TrainingError(f"{path} needs a .notes file beside it with its MIDI numbers in their order.") from error
     if not 0 < len(notes) <= MOST_NOTES or min(notes) < LOWEST or max(notes) > HIGHEST:
         raise TrainingError(f"{path} needs 1 to {MOST_NOTES} notes from {LOWEST} to {HIGHEST}: cut it, or leave it out.")
-    return WeakRecording(path.stem, read_audio(path), np.array(notes, np.int64))
+    return WeakRecording(read_audio(path), np.array(notes, np.int64))
+
+
+def load_room(path: Path) -> NDArray[np.float32]:
+    """A room response as `from_direct_sound` gives it.
+
+    Raises TrainingError for silence.
+    """
+    response = read_audio(path)
+    if not response.any():
+        raise TrainingError(f"{path} is no room response, but silent: leave it out.")
+    return from_direct_sound(response)
 
 
 def from_direct_sound(response: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -50,7 +50,6 @@ class Teacher:
         return float(np.mean(losses))
 
 
-@keras.saving.register_keras_serializable("rtmelody")
 class SequenceView(keras.Model):
     """The same network, its logits in the order that the loss expects: the blank first."""
 

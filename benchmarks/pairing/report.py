@@ -37,8 +37,8 @@ def table(result: dict[str, Any]) -> str:
         "| --- " * (len(LEVELS_DB) + 2) + "|",
         _row("over a data channel", pairing),
         _row("by sound alone", result["spoken"]),
-        *(_row(f"one way: {name}, rtmelody", rates, "seconds") for name, rates in result["one way"].items()),
-        *(_row(f"one way: {name}, ggwave", rates, "seconds") for name, rates in result["ggwave"].items() if name != "absent"),
+        *(_row(f"one way: {name}, rtmelody", rates) for name, rates in result["one way"].items()),
+        *(_row(f"one way: {name}, ggwave", rates) for name, rates in result["ggwave"].items() if name != "absent"),
     ]
     short, full = attacks["short"], attacks["full"]
     low, high = short["interval_99"]

@@ -1,5 +1,6 @@
 """Fitting the network to the shards: one pass after another, resumable after every shard, seeded."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def fit(
     teacher = Teacher(model, sources, front_end, shape, WEAK_RATE) if sources and sources.weak else None
     kept = [*model.variables, *model.optimizer.variables, *(teacher.variables if teacher else ())]
     order = _order(len(shards), visits, seed)
-    plan = np.array([len(shards), visits, seed, len(kept), sum(variable.size for variable in kept)])
+    plan = np.array([len(shards), visits, seed, len(kept), sum(math.prod(variable.shape) for variable in kept)])
     losses = _restore(kept, checkpoint, plan)
     for _ in losses:
         yield model, losses

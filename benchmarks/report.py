@@ -30,6 +30,10 @@ FOOTNOTES = """¹ gives f0 only: notes by one rule for all (benchmarks/peers/f0_
 
 Live F1: right pitch, and *emitted* within so many ms of the true onset. Latency: of the notes whose onset was right."""
 LIVE_ONLY = "⁴ by emission, within 200 ms (recall) or 100 ms (calibration): what comes later is not right."
+STARTED = (
+    "⁵ aubio is a program of its own: the memory is that of the process that starts it, and the CPU time has in it what it "
+    "takes to write the recording for it."
+)
 Cell = Callable[[dict[str, Any]], str]
 
 
@@ -71,7 +75,7 @@ def document(result: dict[str, Any]) -> str:
         "rtmelody by instrument, real recordings": _by_group(result, "recordings"),
         "rtmelody's confidence": _confidence(result),
         "Where the time of a note goes": _budget(result),
-        "Cost": _costs(result) + "\n\n" + _live_cost(result),
+        "Cost": f"{_costs(result)}\n\n{STARTED}\n\n{_live_cost(result)}",
         "Scale": _scale(result),
         "Cents at the NoteOn": _cents(result),
     }
@@ -217,7 +221,7 @@ def _costs(result: dict[str, Any]) -> str:
         "version": lambda peer: peer["version"],
         "CPU s / s": lambda peer: f"{peer['cpu_per_s']:.3f}",
         "start-up": lambda peer: f"{peer['startup_s']:.1f} s",
-        "peak memory": lambda peer: f"{peer['peak_mb']:.0f} MB",
+        "peak memory ⁵": lambda peer: f"{peer['peak_mb']:.0f} MB",
         "installed": lambda peer: f"{peer['install_mb']:.3g} MB",
     })  # fmt: skip
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rtmelody.core.network import Network, model_folder
 from rtmelody.errors import AudioDeviceError, OutputError, PairingError, PairingTimeoutError, ProtocolError
 from rtmelody.io.channel import Channel
+from rtmelody.io.files import check_place
 from rtmelody.live import PATIENCE_S, POLL_S, Source
 from rtmelody.pairing.attempt import PairResult, Rules, State
 from rtmelody.pairing.melody import Role
@@ -199,16 +200,16 @@ def check_destination(path: Path | None, descriptor: int | None) -> None:
 
     Raises OutputError.
     """
-    if path is not None and not path.parent.is_dir():
-        raise OutputError(f"Cannot write the key to {path}: there is no folder {path.parent}.")
+    if path is not None:
+        check_place(path)
     if path is not None and path.exists() and not path.is_file():
         raise OutputError(f"Cannot write the key to {path}: it is no file. A program takes it from --key-fd.")
     if descriptor is None:
         return
     try:
         shown = descriptor <= STANDARD_ERROR or os.isatty(descriptor)
-        os.fstat(descriptor)
+        os.write(descriptor, b"")
     except OSError as error:
-        raise OutputError(f"File descriptor {descriptor} is not open: the key has nowhere to go.") from error
+        raise OutputError(f"File descriptor {descriptor} is not open for writing: the key has nowhere to go.") from error
     if shown:
         raise OutputError("A key is never shown on a terminal or a standard stream: give --key-fd a number from 3 up.")

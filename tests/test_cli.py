@@ -123,6 +123,10 @@ def test_what_was_not_asked_for_is_not_overwritten(scale, tmp_path):
     assert score.read_bytes() == b"the score of the tune"
     assert rtmelody("transcribe", recording, "-o", "tune.mid", cwd=tmp_path).returncode == 0
     assert score.read_bytes().startswith(b"MThd")
+    page = tmp_path / "tune.html"
+    page.write_text("a page about the tune")
+    refused(rtmelody("report", recording, "--score", score, cwd=tmp_path), 8, "give -o tune.html")
+    assert page.read_text() == "a page about the tune"
 
 
 def test_recordings_are_not_written_over(scale, tmp_path):
@@ -163,6 +167,18 @@ def test_a_folder_may_have_a_dot_in_its_name(scale, tmp_path):
 
 def test_raw_samples_have_one_channel():
     refused(rtmelody("listen", "--device", "-", "--channel", "2", "--no-midi", "-q"), 3, "mono")
+
+
+def test_a_number_that_is_none_is_refused():
+    assert rtmelody("check", "--seconds", "nan").returncode == 2
+
+
+def test_a_terminal_that_closes_hangs_up_twice_and_nohup_is_respected():
+    listen = "from rtmelody.cli.options import on_signal; import signal, sys; told = []; on_signal(lambda: told.append(1)); "
+    twice = "signal.raise_signal(signal.SIGHUP); signal.raise_signal(signal.SIGHUP); print(len(told))"
+    plain = subprocess.run([sys.executable, "-c", listen + twice], capture_output=True, text=True, check=True)
+    nohup = subprocess.run(["nohup", sys.executable, "-c", listen + twice], capture_output=True, text=True, check=True)
+    assert (plain.stdout, nohup.stdout) == ("1\n", "0\n")
 
 
 def test_unknown_suffix_and_one_file_for_many(scale, tmp_path):

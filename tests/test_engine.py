@@ -160,6 +160,40 @@ def test_a_device_that_does_not_exist_is_said_by_the_engine_too():
             engine.tend()
 
 
+STUBBORN = """
+import sys, threading, time
+from multiprocessing import Pipe
+from rtmelody.config import Config
+from rtmelody.core.ring import Ring
+from rtmelody.engine import performance
+from rtmelody.engine.board import Snapshot, shared_memory
+from rtmelody.errors import AudioDeviceError
+
+class Stubborn:
+    sample_rate, ring, xruns, finished = 48_000.0, Ring(48_000), 0, False
+    def start(self):
+        raise AudioDeviceError("It opens, and does not start.")
+    def stop(self):
+        return True
+
+performance.Performance._source = lambda self: Stubborn()
+here, there = Pipe()
+threading.Timer(1.8, here.send, [None]).start()
+before = Snapshot() if sys.argv[1] == "later" else None
+performance.serve(Config(), performance.Plan(midi=False, began=time.monotonic()), shared_memory(), there, None, before)
+while here.poll():
+    print(type(here.recv()).__name__)
+"""
+
+
+@pytest.mark.parametrize(("when", "told"), [("first", ["AudioDeviceError"]), ("later", ["str"] * 4)])
+def test_a_device_that_opens_but_does_not_start_is_not_tried_without_a_pause(when, told):
+    """As the session's first it ends it; later it is tried again twice a second."""
+    said = subprocess.run([sys.executable, "-c", STUBBORN, when], capture_output=True, text=True, check=True, timeout=60)
+    assert set(said.stdout.split()) == set(told)
+    assert len(said.stdout.split()) <= len(told)
+
+
 EVENTS_PLAYED: list[Told | Fault] = [
     ToldOn(2.1, 60, 90, 2.05, 0.9, 1.0),
     ToldOff(2.4, 60),
@@ -189,6 +223,26 @@ def test_a_session_is_recorded_with_the_silence_of_its_faults(tmp_path):
     assert [message.note for message in played] == [60, 60, 62, 62]
     assert sum(message.time for message in played) == pytest.approx(1.2, abs=0.01)
     assert recorder.lost == 0
+
+
+def test_what_the_disk_does_not_take_is_silence(tmp_path, monkeypatch):
+    """So that what comes later stays beside its events."""
+    monkeypatch.setattr("rtmelody.io.session.WAITING", 4)
+    recorder = SessionRecorder(tmp_path, 8_000)
+    disk = threading.Lock()
+    write, recorder._write_sound = recorder._write_sound, lambda samples: disk.acquire() and [write(samples), disk.release()]
+    with disk:  # it takes its time
+        for _ in range(20):
+            recorder.put(np.full(1_000, 0.25, np.float32))
+    while not recorder._waiting.empty():
+        time.sleep(0.01)
+    recorder.put(np.full(1_000, 0.5, np.float32))
+    recorder.close()
+    samples, _ = read_audio(next(tmp_path.glob(f"*/{SOUND}")))
+    heard = samples[::1_000].tolist()
+    assert recorder.lost == heard.count(0.0) >= 15
+    assert heard.index(0.5) == 20
+    assert len(samples) == 21_000
 
 
 def test_a_recorded_note_ends_where_the_next_begins(tmp_path):
@@ -242,7 +296,24 @@ def test_what_is_due_is_not_held_back_by_what_is_due_later():
     assert sender.close()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:-1", "127.0.0.1", "127.0.0.1:http"])
+@pytest.mark.parametrize(
+    ("address", "resolved"),
+    [
+        ("127.0.0.1:9000", ("127.0.0.1", 9000)),
+        ("localhost:9000", ("127.0.0.1", 9000)),
+        (":9000", ("127.0.0.1", 9000)),
+        ("[::1]:9000", ("::1", 9000)),
+        ("::1:9000", ("::1", 9000)),
+    ],
+)
+def test_an_address_for_osc_is_looked_up_once(address, resolved):
+    """Not for every note, and a name that both families know is that of IPv4."""
+    port = OscPort(address)
+    assert (port._client._address, port._client._port) == resolved
+    port.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:-1", "127.0.0.1", "127.0.0.1:http"])
 def test_what_is_no_address_for_osc_is_refused(address):
     with pytest.raises(ConfigError, match="no address for OSC"):
         OscPort(address)

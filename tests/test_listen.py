@@ -32,7 +32,7 @@ pytestmark = needs("jackd", "jack_midi_dump", "jack_wait", "jack_lsp", "jack_con
 
 SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 SECONDS = 1.95  # of the demonstration: notes that are the same wherever the stream is cut into hops
-TIMES = 2  # that they are played
+TIMES = 3  # that they are played
 
 
 @pytest.mark.parametrize("rate", [48_000, 44_100])

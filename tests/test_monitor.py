@@ -118,6 +118,15 @@ def test_who_guesses_is_refused_unheard_for_a_while():
     assert client.get("/?token=secret").status_code == 200
 
 
+@pytest.mark.parametrize("others", ["flag", 'foo={"a":1}', "n=é", "a=b=c; ;"])
+def test_another_servers_cookies_lock_nobody_out(others):
+    """Cookies know no ports: a browser shows those of whatever else runs on this machine."""
+    client = Guarded("secret")
+    (name, value), *_ = client.get("/?token=secret").cookies.items()
+    cookies = f"{others}; {name}={value}".encode("latin-1")
+    assert Guarded("secret").get("/", headers={"cookie": cookies}).text == "come in"
+
+
 @given(st.lists(st.binary(max_size=30), max_size=20), st.text(max_size=20))
 def test_no_cookie_and_no_query_is_too_strange(cookies, query):
     client = Guarded("secret")

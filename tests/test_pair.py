@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import click
 import numpy as np
@@ -177,7 +177,7 @@ def test_a_secret_goes_from_one_device_to_the_other(tmp_path):
     pipe, secret = subprocess.PIPE, b"correct horse\x00\xff"
     with subprocess.Popen(receiver, stdout=pipe, stderr=pipe) as process:
         wait_for(other.exists)
-        sent = retried(lambda: subprocess.run(sender, input=secret, capture_output=True, check=False, timeout=60))
+        sent = subprocess.run(sender, input=secret, capture_output=True, check=False, timeout=60)
         received, said = process.communicate(timeout=60)
     assert (sent.returncode, process.returncode) == (0, 0), (sent.stderr, said)
     assert received == secret
@@ -213,13 +213,6 @@ def test_two_processes_pair_over_a_pipe(tmp_path):
     assert all("Paired with" in said for said in words)
 
 
-def retried(call):
-    """The first answer of a caller who did not come before the other listened."""
-    while (answer := call()).returncode == PairingError.exit_code:
-        time.sleep(0.1)
-    return answer
-
-
 def test_three_failures_lock_the_command(tmp_path):
     for _ in range(3):
         Peers(tmp_path).expect_failure()
@@ -228,6 +221,16 @@ def test_three_failures_lock_the_command(tmp_path):
     assert result.returncode == LockedOutError.exit_code
     assert result.stderr.count("\n") == 1
     assert "wait" in result.stderr
+
+
+def test_attempts_side_by_side_have_three_guesses_too(tmp_path):
+    """All of them may have begun before the first has failed."""
+    peers = Peers(tmp_path)
+    for _ in range(3):
+        peers.check_lockout()
+        peers.expect_failure()
+    with pytest.raises(LockedOutError, match=r"wait 10 min\."):
+        peers.expect_failure()
 
 
 def test_an_attempt_counts_once_somebody_may_guess(tmp_path):
@@ -328,6 +331,8 @@ def test_a_key_is_never_shown():
     for descriptor in (0, 1, 2, 987):
         with pytest.raises(OutputError):
             check_destination(None, descriptor)
+    with Path(os.devnull).open("rb") as unwritable, pytest.raises(OutputError, match="for writing"):
+        check_destination(None, unwritable.fileno())
 
 
 def test_nobody_there_is_said_in_a_sentence():

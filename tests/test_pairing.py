@@ -12,7 +12,7 @@ from conftest import ROOT, counting
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.pairing.attack import man_in_the_middle
+from benchmarks.pairing.attack import man_in_the_middle, perfectly_heard
 from rtmelody.errors import InterferenceError, MelodyError, MismatchError, PairingError, PairingTimeoutError, ProtocolError
 from rtmelody.pairing.attempt import Alarm, Rules, Send, Sound, State
 from rtmelody.pairing.ear import Disturbance, Ear
@@ -35,14 +35,6 @@ from rtmelody.pairing.tones import synthesize
 
 RULES = Rules()
 SHORT = Rules(notes=4, tolerance=1)
-
-
-def heard(notes, rules=RULES):
-    """What a perfect ear makes of what was played."""
-    steps = [note - LOWEST_PITCH for note in notes]
-    role = next(role for role in Role if role.lead_in == tuple(steps[:LEAD_IN_NOTES]))
-    body = steps[LEAD_IN_NOTES : LEAD_IN_NOTES + rules.notes]
-    return Melody(role, tuple(symbol_of(step, place) for place, step in enumerate(body)))
 
 
 class Air:
@@ -68,9 +60,9 @@ class Air:
             self.alarms.append(role)
             yield role.other, peer.disturbed()
         else:
-            yield role, own.heard(heard(output.notes, self.rules))
+            yield role, own.heard(perfectly_heard(output.notes))
             yield role, own.played()
-            yield role.other, peer.heard(heard(self.room(role, output.notes), self.rules))
+            yield role.other, peer.heard(perfectly_heard(self.room(role, output.notes)))
         if own.state in SETTLING:
             yield role, own.quiet()
         if peer.state in SETTLING:
@@ -233,7 +225,7 @@ def test_an_old_transcript_is_of_no_use():
     victim.start()
     for data in said[:3]:
         victim.receive(data)
-    victim.heard(heard(played[0]))
+    victim.heard(perfectly_heard(played[0]))
     assert_no_key(victim)
 
 
@@ -248,6 +240,8 @@ def test_whatever_is_out_of_turn_ends_the_attempt(state, given):
         session.receive(bytes(Message(given, bytes(LENGTHS[given]))))
     elif given is Sound.PLAYED:
         session.played()
+    elif given is Sound.QUIET:
+        session.quiet()
     else:
         session.heard(Melody(session.role if given is Sound.OWN else session.role.other, (0,) * 12))
     assert isinstance(session.error, ProtocolError)
@@ -283,7 +277,7 @@ def test_symbols_come_back_from_notes(data, role):
     symbols = symbols_of(data, 12)
     notes = notes_of(role, symbols)
     assert all(one != other for one, other in itertools.pairwise(notes))
-    assert heard(notes) == Melody(role, symbols)
+    assert perfectly_heard(notes) == Melody(role, symbols)
     assert all(symbol_of(note - LOWEST_PITCH, place + 1) is None for place, note in enumerate(notes[LEAD_IN_NOTES:-2]))
     assert {comb_of(0), comb_of(1)} == {0, 1}
 

@@ -1,9 +1,9 @@
 """A man in the middle who has no sound of his own: how often the two melodies that he cannot choose are alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rtmelody.pairing.attempt import Play, Rules, Send
-from rtmelody.pairing.melody import LEAD_IN_NOTES, LOWEST_PITCH, Melody, Role, symbol_of
+from rtmelody.pairing.melody import CLOSE, LEAD_IN_NOTES, LOWEST_PITCH, Melody, Role, symbol_of
 from rtmelody.pairing.session import Session
 
 
@@ -11,12 +11,12 @@ def man_in_the_middle(rules: Rules, entropy: Callable[[int], bytes]) -> bool:
     """Whether two victims, each talking to the attacker, accept each other's melodies."""
     initiator, melody = _victim(Role.INITIATOR, rules, entropy)
     responder, _ = _victim(Role.RESPONDER, rules, entropy)
-    outputs = responder.heard(_perfectly_heard(melody, rules))
+    outputs = responder.heard(perfectly_heard(melody))
     if responder.error:
         return False
     initiator.played()
     (answer,) = (output for output in outputs if isinstance(output, Play))
-    initiator.heard(_perfectly_heard(answer.notes, rules))
+    initiator.heard(perfectly_heard(answer.notes))
     return initiator.error is None
 
 
@@ -35,9 +35,9 @@ def _victim(role: Role, rules: Rules, entropy: Callable[[int], bytes]) -> tuple[
     return victim, melody
 
 
-def _perfectly_heard(notes: tuple[int, ...], rules: Rules) -> Melody:
+def perfectly_heard(notes: Sequence[int]) -> Melody:
     """What a perfect ear makes of what was played."""
     steps = [note - LOWEST_PITCH for note in notes]
     role = next(role for role in Role if role.lead_in == tuple(steps[:LEAD_IN_NOTES]))
-    body = steps[LEAD_IN_NOTES : LEAD_IN_NOTES + rules.notes]
+    body = steps[LEAD_IN_NOTES : -len(CLOSE)]
     return Melody(role, tuple(symbol_of(step, place) for place, step in enumerate(body)))

@@ -47,8 +47,8 @@ def table(result: dict[str, Any]) -> str:
     words = (
         f"{runs} pairings at each level; ± is half the 95 % interval. The man in the middle against a string of 4 notes: "
         f"{short['successes']} of {short['runs']} ({low:.5f} … {high:.5f} at 99 %; theory {short['theory']:.5f}); against "
-        f"all 12: {full['successes']} of {full['runs']}. A false melody played over a genuine one deceives one device in "
-        f"{overlaid}. "
+        f"all 12: {full['successes']} of {full['runs']}. A false melody played over a genuine one, tone upon tone, deceives "
+        f"one device in {overlaid}. "
         f"Measured at commit {result['about']['commit']} on {result['about']['date']}."
     )
     return "\n".join((*lines, "", words, ""))

@@ -17,11 +17,11 @@ from rtmelody.pairing.air import Room, meet
 from rtmelody.pairing.attempt import Rules
 from rtmelody.pairing.ear import Ear
 from rtmelody.pairing.frames import BYTES, Frame, Kind
-from rtmelody.pairing.melody import LEAD_IN_NOTES, SLOT_S, Melody, Role, notes_of
+from rtmelody.pairing.melody import SLOT_S, Melody, Role, notes_of
 from rtmelody.pairing.party import Party
 from rtmelody.pairing.session import Session
 from rtmelody.pairing.spoken import SpokenSession
-from rtmelody.pairing.tones import LEAD_S, synthesize
+from rtmelody.pairing.tones import synthesize
 from rtmelody.train.augment import HELD_OUT_LANGUAGES, make_babble, make_rooms
 from rtmelody.train.sources import RATE as SOURCE_RATE
 from rtmelody.train.sources import audio_files, read_audio
@@ -32,7 +32,6 @@ LONGEST_RT60_S = 0.8
 GAIN = 0.5
 ROOMS, VOICES = 30, 30
 VOICES_BESIDE_DB = 20
-LATEST_S = 0.25
 SEED = 31
 FRAMES = {"128 bits": Kind.COMMITMENT, "256 bits": Kind.RESPONDER_KEY}
 
@@ -99,26 +98,26 @@ def pairing(run: int, level_db: float, kind: type[Session | SpokenSession]) -> d
 def one_way(run: int, level_db: float, payload: str) -> dict[str, Any]:
     """A melody from one device to the other: the short one, or a frame."""
     place, networks = _place
-    rng = np.random.default_rng((SEED, 1, run))
+    rng = np.random.default_rng((SEED, 4, run))
     frame = Frame(FRAMES[payload], rng.bytes(BYTES[FRAMES[payload]])) if payload in FRAMES else None
     symbols = frame.symbols() if frame else tuple(rng.integers(0, 8, Rules().notes).tolist())
     said = synthesize(notes_of(Role.INITIATOR, symbols), RATE)
     ear = Ear(RATE, networks[Role.RESPONDER], len(symbols))
-    heard = list(ear.push(through_air(rng, said, place, level_db)))
+    air = np.random.default_rng((SEED, 1, run))  # the same for every modem
+    heard = list(ear.push(through_air(air, said, place, level_db)))
     return {"ok": _understood(heard, symbols, frame), "seconds": len(said) / RATE, "errors": []}
 
 
 def overlay(run: int, louder_db: float) -> dict[str, Any]:
-    """Whether a device accepts a false melody, or its body alone, played over a genuine one up to 0.25 s beside it."""
+    """Whether a device accepts a false melody that is played over a genuine one, at the very same moment.
+
+    An attacker who owns the network knows the moment, and lets his tones last the whole slot, which covers what rings.
+    """
     place, networks = _place
     rng = np.random.default_rng((SEED, 3, run))
     genuine, false = (tuple(rng.integers(0, 8, Rules().notes).tolist()) for _ in range(2))
-    over = synthesize(notes_of(Role.INITIATOR, false), RATE)
-    over[: round((LEAD_S + SLOT_S * LEAD_IN_NOTES) * RATE) * (run % 2)] = 0.0
-    edge = np.zeros(round(LATEST_S * RATE), np.float32)
-    both = np.concatenate((edge, synthesize(notes_of(Role.INITIATOR, genuine), RATE), edge))
-    begin = int(rng.integers(2 * len(edge)))
-    both[begin : begin + len(over)] += over * 10 ** (louder_db / 20)
+    over = synthesize(notes_of(Role.INITIATOR, false), RATE, tone_s=SLOT_S)
+    both = synthesize(notes_of(Role.INITIATOR, genuine), RATE) + over * 10 ** (louder_db / 20)
     heard = list(Ear(RATE, networks[Role.RESPONDER], len(false)).push(through_air(rng, both, place, VOICES_BESIDE_DB)))
     return {"ok": _understood(heard, false, None), "seconds": len(both) / RATE, "errors": []}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rtmelody.cli.options import config_option, index_or_name, overridden
+from rtmelody.cli.options import Within, channel_option, config_option, device_option, index_or_name, overridden
 
 if TYPE_CHECKING:
     from rtmelody.config import Config
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
-@click.option("--channel", type=int, help="Input channel, counted from 1.")
-@click.option("--seconds", type=click.FloatRange(2.0, 60.0), default=10.0, show_default=True, help="How long to listen.")
+@device_option
+@channel_option
+@click.option("--seconds", type=Within(2.0, 60.0), default=10.0, show_default=True, help="How long to listen.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--write", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write what to set to this YAML file."
@@ -39,7 +39,10 @@ def check(
     import msgspec
 
     from rtmelody.config import load_config
+    from rtmelody.io.files import check_place
 
+    if write:
+        check_place(write)
     config = overridden(load_config(config_file), audio={"device": index_or_name(device), "channel": channel})
     still = overridden(config, tuning={"follow": False})  # deviations are to be measured, not followed
     found, losses = _listen(still, seconds, as_json)

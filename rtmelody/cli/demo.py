@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from rtmelody.cli.options import config_option
+from rtmelody.cli.options import Within, config_option
 
 
 @click.command()
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder for demo.mid and demo.png."
 )
-@click.option("--pace", type=click.FloatRange(0.1, 20.0), default=1.0, help="Times real time.")
+@click.option("--pace", type=Within(0.1, 20.0), default=1.0, help="Times real time.")
 @config_option
 def demo(output: Path, pace: float, config_file: Path | None) -> None:
     """Play a tune on real sampled instruments through the live path, and show each note as it is recognized.

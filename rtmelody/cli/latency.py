@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rtmelody.cli.options import DeviceLatency, at_speed, config_option, index_or_name, overridden
+from rtmelody.cli.options import (
+    DeviceLatency,
+    at_speed,
+    channel_option,
+    config_option,
+    device_option,
+    index_or_name,
+    overridden,
+    speed_option,
+)
 
 if TYPE_CHECKING:
     from rtmelody.loopback import Trial
@@ -19,12 +28,12 @@ STAGES = {
 
 
 @click.command()
-@click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
+@device_option
 @click.option("-o", "--output", "output_device", help="Output, likewise (see `rtmelody devices --outputs`).")
-@click.option("--channel", type=int, help="Input channel, counted from 1.")
+@channel_option
 @click.option("--block-size", type=int, help="Samples a block; 0 leaves it to the device.")
 @click.option("--latency", "device_latency", type=DeviceLatency(), metavar="low|high|TIME", help="What to ask of the device.")
-@click.option("--speed", type=click.Choice(["fast", "balanced", "careful"]), help="How soon a note is named.")
+@speed_option
 @click.option("--tones", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to play.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, times in ms.")
 @config_option

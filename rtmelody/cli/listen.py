@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
-from rtmelody.cli.options import DeviceLatency, Duration, at_speed, config_option, index_or_name, overridden, until_signal
+from rtmelody.cli.options import (
+    DeviceLatency,
+    Duration,
+    at_speed,
+    channel_option,
+    config_option,
+    index_or_name,
+    overridden,
+    speed_option,
+    until_signal,
+)
 
 POLL_S = 0.005
 
@@ -19,7 +29,7 @@ POLL_S = 0.005
     help="Input: an index, a name or a part of a name (see `rtmelody devices`), or - for mono samples on standard input.",
 )
 @click.option("--rate", type=int, help="Sample rate in Hz; default: the device's own, of a pipe 48000.")
-@click.option("--channel", type=int, help="Input channel, counted from 1.")
+@channel_option
 @click.option("--block-size", type=int, help="Samples a block; 0 leaves it to the device.")
 @click.option("--latency", type=DeviceLatency(), metavar="low|high|TIME", help="What to ask of the device (10ms, 0.01).")
 @click.option("--port", help="Name of the virtual MIDI port.")
@@ -30,9 +40,7 @@ POLL_S = 0.005
 @click.option(
     "--record", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", help="Keep sound and notes there."
 )
-@click.option(
-    "--speed", type=click.Choice(["fast", "balanced", "careful"]), help="How soon a note is named; default: balanced."
-)
+@speed_option
 @click.option("--bend", type=click.Choice(["pitch", "mpe"]), help="Send what the player bends as pitch bend, or as MPE.")
 @click.option("--follow", is_flag=True, default=None, help="Let the tuning of A4 follow the player.")
 @click.option(

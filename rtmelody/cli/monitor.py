@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.options import at_speed, config_option, index_or_name, on_signal, overridden
+from rtmelody.cli.options import (
+    at_speed,
+    channel_option,
+    config_option,
+    device_option,
+    index_or_name,
+    on_signal,
+    overridden,
+    speed_option,
+)
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from rtmelody.monitor.hub import Hub
 
 LOCALHOST = "127.0.0.1"
@@ -19,9 +30,9 @@ CONNECTIONS = 200  # at a time; more are refused
 
 
 @click.command()
-@click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
-@click.option("--channel", type=int, help="Input channel, counted from 1.")
-@click.option("--speed", type=click.Choice(["fast", "balanced", "careful"]), help="How soon a note is named.")
+@device_option
+@channel_option
+@speed_option
 @click.option("--score", type=click.Path(path_type=Path, dir_okay=False), help="Follow this MIDI, MusicXML or ABC file.")
 @click.option(
     "--report",
@@ -61,8 +72,8 @@ def monitor(
     """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
     from rtmelody.engine.engine import Engine
-    from rtmelody.errors import MonitorError, OutputError
-    from rtmelody.io.files import protect
+    from rtmelody.errors import MonitorError
+    from rtmelody.io.files import check_place, protect
     from rtmelody.io.scores import read_score
 
     try:
@@ -77,20 +88,20 @@ def monitor(
     )
     if report and not score:
         raise click.UsageError("--report needs --score: give what is to be played.")
-    if report and not report.parent.is_dir():
-        raise OutputError(f"There is no folder {report.parent} for the report: make it first.")
     if report and score:
+        check_place(report)
         protect([score], [report])
     if origin and not re.fullmatch(r"https?://[^/\s]+/?", origin):
         raise click.UsageError("--origin is the proxy's address: write it as https://stage.example.")
     origin = as_browsers_say(origin) if origin else None
     expected = read_score(score) if score else None
     token = None if host in (LOCALHOST, "localhost", "::1") and not origin else secrets.token_urlsafe(16)
-    with Engine(config, midi=not no_midi, provisional=True) as engine:
+    with _listening(host, port) as listening, Engine(config, midi=not no_midi, provisional=True) as engine:
         hub = Hub(engine, config, records, expected)
-        _serve(application(hub, config, token, origin), hub, host, port, origin, token)
+        _invite(origin or f"http://{_address(host)}:{listening.getsockname()[1]}", token)
+        _serve(application(hub, config, token, origin), hub, listening)
     hub.drain()  # the note that the end has ended
-    if report:
+    if report and (hub.heard() or not hub.failed):
         _write(report, hub)
     if hub.failed:
         raise hub.failed
@@ -102,38 +113,39 @@ def as_browsers_say(origin: str) -> str:
     return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
-def _serve(app: Any, hub: "Hub", host: str, port: int, origin: str | None, token: str | None) -> None:
-    """Until Ctrl-C or SIGTERM.
+def _listening(host: str, port: int) -> "socket":
+    """A socket, opened before any device is.
 
     Raises MonitorError if the address is taken.
     """
-    import socket
-
-    import uvicorn
+    from socket import AF_INET, AF_INET6, create_server
 
     from rtmelody.errors import MonitorError
 
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=host == "::")
+        family = AF_INET6 if ":" in host else AF_INET
+        return create_server((host, port), family=family, backlog=128, dualstack_ipv6=host == "::")
     except OSError as error:
         raise MonitorError(f"Cannot serve at {host}:{port} ({error.strerror}): choose another --port.") from error
-    with listening:
-        port = listening.getsockname()[1]
-        _invite(origin or f"http://{_address(host)}:{port}", token)
-        settings = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            limit_concurrency=CONNECTIONS,
-            ws_max_size=1 << 16,
-            timeout_graceful_shutdown=1,
-            server_header=False,
-        )
-        server = _server(settings)
-        hub.on_end = lambda: setattr(server, "should_exit", True)
-        on_signal(hub.on_end)
-        server.run([listening])
+
+
+def _serve(app: Any, hub: "Hub", listening: "socket") -> None:
+    """Until Ctrl-C or SIGTERM."""
+    import uvicorn
+
+    settings = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=CONNECTIONS,
+        ws_max_size=1 << 16,
+        timeout_graceful_shutdown=1,
+        server_header=False,
+    )
+    server = _server(settings)
+    hub.on_end = lambda: setattr(server, "should_exit", True)
+    on_signal(hub.on_end)
+    server.run([listening])
 
 
 def _server(settings: Any) -> Any:

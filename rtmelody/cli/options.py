@@ -1,5 +1,6 @@
 """What several verbs share: options, and what is made of them."""
 
+import math
 import signal
 import threading
 from collections.abc import Callable
@@ -20,6 +21,13 @@ config_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Settings in YAML; `rtmelody config` shows them all.",
+)
+
+
+device_option = click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`).")
+channel_option = click.option("--channel", type=int, help="Input channel, counted from 1.")
+speed_option = click.option(
+    "--speed", type=click.Choice(["fast", "balanced", "careful"]), help="How soon a note is named; default: balanced."
 )
 
 
@@ -71,6 +79,17 @@ def overridden(config: "Config", **sections: dict[str, Any]) -> "Config":
         raise ConfigError(f"An option does not fit: {error}.") from error
 
 
+class Within(click.FloatRange):
+    """A number within bounds; click's own type lets NaN through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
 def index_or_name(device: str | None) -> int | str | None:
     """A device as the configuration names it."""
     return int(device) if device is not None and device.isdecimal() else device
@@ -98,12 +117,14 @@ def until_signal() -> threading.Event:
 
 
 def on_signal(act: Callable[[], None]) -> None:
-    """Let the same signals act instead, once."""
+    """Let the same signals act instead, once; a terminal that closes hangs up twice, and for `nohup` it does not count."""
+    hangup = getattr(signal, "SIGHUP", None)
 
     def stop(number: int, _frame: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN if number == hangup else signal.SIG_DFL)
         act()
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop)
+        number = getattr(signal, name, None)
+        if number and not (number == hangup and signal.getsignal(number) is signal.SIG_IGN):
+            signal.signal(number, stop)

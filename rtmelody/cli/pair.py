@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtmelody.cli.options import config_option, index_or_name, overridden, until_signal
+from rtmelody.cli.options import config_option, device_option, index_or_name, overridden, until_signal
 from rtmelody.errors import AudioFileError, PairingError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rtmelody.pairing.melody import Role
 
 CALL_PATIENCE_S = 120.0
-KEY_MODE = 0o600  # for its owner alone
 DEMO_RATE, DEMO_NOISE = 44_100, 0.01
 
 PORTS = range(1, 65_536)
@@ -62,7 +61,7 @@ def sound_options(command: Callable[..., None]) -> Callable[..., None]:
     """What everybody needs who pairs."""
     file = click.Path(path_type=Path, dir_okay=False)
     options = [
-        click.option("-d", "--device", help="Input: an index, a name or a part of a name (see `rtmelody devices`)."),
+        device_option,
         click.option("-o", "--output", help="Output, likewise (see `rtmelody devices --outputs`)."),
         click.option("--rate", type=int, help="Sample rate in Hz; default: the input's own."),
         click.option(
@@ -233,13 +232,14 @@ def _pair(
     require_cryptography()
     from rtmelody.io.channel import Stdio
     from rtmelody.io.files import write_whole
+    from rtmelody.io.peers import OWNER_ONLY
     from rtmelody.pair import check_destination
 
     check_destination(key_file, key_fd)
 
     def hand_out(paired: Paired, _conversation: "Conversation | None") -> None:
         if key_file:
-            write_whole(key_file, paired.result.session_key, KEY_MODE)
+            write_whole(key_file, paired.result.session_key, OWNER_ONLY)
         if key_fd is not None:
             os.write(key_fd, paired.result.session_key)
         click.echo(paired.report(as_json), err=stdio)

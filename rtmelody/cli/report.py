@@ -19,7 +19,7 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     """Say what was right, wrong, missed and extra in a performance, how steady its tempo was, and how well in tune.
 
     \b
-    rtmelody report take.flac --score tune.mid                 take.html
+    rtmelody report take.flac --score tune.mid                 take.html, unless there is one
     rtmelody report take.flac --score tune.musicxml --json     for programs
 
     Any tempo will do, and it may change; passages may be played again, left out, or begun anew.
@@ -29,12 +29,14 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     from rtmelody.config import load_config
     from rtmelody.core.assessment import assess
     from rtmelody.events import notes
-    from rtmelody.io.files import open_audio, protect, write_whole
+    from rtmelody.io.files import open_audio, protect, refuse_existing, write_whole
     from rtmelody.io.reports import page
     from rtmelody.io.scores import read_score
 
     target = output or Path(f"{'report' if str(recording) == '-' else recording.stem}.html")
     protect([recording, score], [] if as_json else [target])
+    if not (as_json or output):
+        refuse_existing(target)
     expected = read_score(score)
     with open_audio(recording) as audio:
         recognizer = recognizer_for(audio.rate, load_config(config_file))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rtmelody.cli.options import config_option
+from rtmelody.cli.options import Within, config_option
 from rtmelody.errors import TrainingError
 
 SYSTEM_SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General.sf3")
@@ -27,8 +27,8 @@ HELD_OUT_SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 @click.option(
     "--sources", multiple=True, type=click.Path(path_type=Path, exists=True), help="Folder of sounds; may be repeated."
 )
-@click.option("--hours", type=click.FloatRange(0.01, 1000), default=10.0, show_default=True, help="Hours of audio to make.")
-@click.option("--passes", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Passes over that audio.")
+@click.option("--hours", type=Within(0.01, 1000), default=10.0, show_default=True, help="Hours of audio to make.")
+@click.option("--passes", type=Within(0.01, 100), default=1.0, show_default=True, help="Passes over that audio.")
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that make audio.")
 @click.option(

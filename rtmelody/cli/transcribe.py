@@ -43,7 +43,7 @@ def transcribe(
     """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
-    from rtmelody.io.files import protect
+    from rtmelody.io.files import protect, refuse_existing
 
     if plot and len(files) > 1:
         raise click.UsageError("--plot draws one file: give one FILE.")
@@ -53,8 +53,8 @@ def transcribe(
     if len(set(written)) < len(written):
         raise OutputError("Two results would be written to the same file: give them different names or folders.")
     protect(files, written)
-    if output is None and (there := next((target for target in targets if target.exists()), None)):
-        raise OutputError(f"{there} is there already: give -o {there} to write it anew, or another name or folder.")
+    for target in targets if output is None else ():
+        refuse_existing(target)
     config = load_config(config_file)
     network = Network(model_folder(config.model))
     failures = []

@@ -62,8 +62,6 @@ class Recognizer:
 
     def push(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take mono samples [n] (full scale ±1); the events of the hops that they complete."""
-        if len(samples) <= self._piece:
-            return self._push(samples)
         pieces = range(0, len(samples), self._piece)
         return [event for start in pieces for event in self._push(samples[start : start + self._piece])]
 

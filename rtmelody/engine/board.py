@@ -68,6 +68,8 @@ class Board:
         """The latest state; None before the first one."""
         for _ in range(TRIES):
             version = self._version(self._state, 0)
+            if version == 0:
+                return None
             if version % 2 == 0 and (content := _read(self._state, 0, version)):
                 return msgspec.msgpack.decode(content, type=Snapshot)
         return None  # or the writer died over it

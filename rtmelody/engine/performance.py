@@ -106,6 +106,7 @@ class Performance:
         self._posted = 0  # events on the board
         self._looked_at = 0.0  # at the deviation of the sounding note
         self._missing = ""  # what is waited for apart from the input, as the parent was told
+        self._unrecorded = before.unrecorded if before else 0  # blocks and events that recordings have lost which are over
         self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=undisturbed(), sample_rate=0.0)
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
 
@@ -130,12 +131,10 @@ class Performance:
                         self._miss(str(error))
                     self._wait()
                 else:
-                    self._patient = True
                     self._listen(source)
         finally:
             self._show()
-            if self._recorder:
-                self._recorder.close()
+            self._end_recording()
             self._output.close()
             self._show()
 
@@ -161,7 +160,12 @@ class Performance:
             return PcmInput(self._config.audio, self._stdin.fileno())
         if self._patient:
             audio.look_again()
-        return audio.Microphone(self._config.audio)
+        microphone = audio.Microphone(self._config.audio)
+        # Should it go, this one is waited for: the next of that index, or the default then, may be another room's.
+        self._config = msgspec.structs.replace(
+            self._config, audio=msgspec.structs.replace(self._config.audio, device=microphone.name)
+        )
+        return microphone
 
     def _miss(self, what: str) -> None:
         """Tell once what the session waits for."""
@@ -177,7 +181,10 @@ class Performance:
         time.sleep(RETRY_S)  # waiting for the event could keep a signal's handler from setting it
 
     def _listen(self, source: Source) -> None:
-        """From one fault of the input to the next."""
+        """From one fault of the input to the next.
+
+        Raises AudioDeviceError if that is the first input, and it never sent anything.
+        """
         try:
             self._run(source)
             if self._stdin:
@@ -185,19 +192,28 @@ class Performance:
             fault = None if self._stopping.is_set() else "The audio input has gone."
         except AudioDeviceError as error:
             fault = str(error)
-        if fault:
+        heard = self._recognizer is not None and self._recognizer.at > 0
+        self._patient = self._patient or heard
+        if fault and self._patient:
             self._snapshot.faults += 1
             _tell(self._parent, fault)
             if self._recorder:
                 self._recorder.put(Fault(self._now(), fault))
         if not source.stop():
-            self._output.panic()
-            self._output.flush()  # it is not closed: that would hang as well
-            self._show()
-            if self._recorder:
-                self._recorder.close()
-            sys.stderr.flush()
-            os._exit(0 if self._stopping.is_set() else HUNG)
+            self._abandon()
+        if fault and not self._patient:
+            raise AudioDeviceError(fault)
+        if fault and not heard:
+            self._wait()
+
+    def _abandon(self) -> None:
+        """The sound system hangs: end this process."""
+        self._output.panic()
+        self._output.flush()  # it is not closed: that would hang as well
+        self._show()
+        self._end_recording()
+        sys.stderr.flush()
+        os._exit(0 if self._stopping.is_set() else HUNG)
 
     def _run(self, source: Source) -> None:
         """Until the input ends or falters."""
@@ -256,8 +272,7 @@ class Performance:
         """Tell the recorder that the next samples were heard so late; a new one for another sample rate."""
         with self._recording:
             if self._recorder and self._recorder.sample_rate != rate:
-                self._recorder.close()
-                self._recorder = None
+                self._end_recording()
             if self._recorder:
                 self._recorder.put(since_s)
             elif self._plan.record:
@@ -273,6 +288,13 @@ class Performance:
             if not self._replacement and self._snapshot.seconds == 0.0:
                 raise
             _tell(self._parent, str(error))
+
+    def _end_recording(self) -> None:
+        """If there is one; what it lost stays known."""
+        recorder, self._recorder = self._recorder, None
+        if recorder:
+            recorder.close()
+            self._unrecorded += recorder.lost
 
     def _now(self) -> float:
         """Seconds of the session."""
@@ -302,7 +324,8 @@ class Performance:
     def _show(self) -> None:
         self._snapshot.at, self._snapshot.stalled = time.monotonic(), self._output.stalled
         recorder = self._recorder
-        self._snapshot.recording, self._snapshot.unrecorded = recorder is not None, recorder.lost if recorder else 0
+        self._snapshot.recording = recorder is not None
+        self._snapshot.unrecorded = self._unrecorded + (recorder.lost if recorder else 0)
         self._board.show(self._snapshot)
 
     def _obey(self) -> None:
@@ -345,9 +368,8 @@ class Performance:
     def _record(self, folder: Path | None) -> None:
         """From now on, or no more."""
         with self._recording:
-            if folder is None and self._recorder:
-                recorder, self._recorder = self._recorder, None
-                recorder.close()
+            if folder is None:
+                self._end_recording()
             elif folder and not self._recorder and self._snapshot.sample_rate:
                 self._begin_to_record(folder, self._snapshot.sample_rate, self._snapshot.seconds)
             self._plan = msgspec.structs.replace(self._plan, record=folder)

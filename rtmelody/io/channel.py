@@ -31,9 +31,6 @@ class Channel(Protocol):
     def unread(self, data: bytes) -> None:
         """Put back what was read too much; `receive` gives it first."""
 
-    def close(self) -> None:
-        """Hang up."""
-
 
 class _Unread:
     """What was put back."""
@@ -149,9 +146,6 @@ class Stdio(_Unread):
             sys.stdout.buffer.flush()
         except OSError as error:
             raise _gone() from error
-
-    def close(self) -> None:
-        """Nothing: whoever started us closes them."""
 
 
 def _or_gone(read: Callable[[], bytes]) -> bytes:

@@ -175,6 +175,27 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
+def check_place(path: Path) -> None:
+    """Say before long work that its result could not be written.
+
+    Raises OutputError if the folder is missing or read-only.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError(f"There is no folder {folder} for {path.name}: make it first.")
+    if not os.access(folder, os.W_OK) and not (path.exists() and not path.is_file()):  # a device is written into
+        raise OutputError(f"The folder {folder} is read-only: give {path.name} another place.")
+
+
+def refuse_existing(path: Path) -> None:
+    """A file whose name the user did not choose replaces nothing.
+
+    Raises OutputError.
+    """
+    if path.exists():
+        raise OutputError(f"{path} is there already: give -o {path} to write it anew, or another name or folder.")
+
+
 def protect(read: Iterable[Path], written: Iterable[Path]) -> None:
     """Refuse to write over what is read.
 

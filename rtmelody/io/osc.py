@@ -9,7 +9,7 @@ from pythonosc.udp_client import SimpleUDPClient
 from rtmelody.errors import ConfigError
 from rtmelody.events import Event, NoteOn
 
-PORTS = range(65_536)
+PORTS = range(1, 65_536)
 ON, OFF, BEND, PANIC = "/rtmelody/on", "/rtmelody/off", "/rtmelody/bend", "/rtmelody/panic"
 
 
@@ -24,10 +24,9 @@ class OscPort:
 
         Raises ConfigError if that is no address.
         """
-        host, _, port = address.rpartition(":")
         try:
-            self._client = SimpleUDPClient(host or "127.0.0.1", PORTS.index(int(port)))  # ValueError for what is none
-        except (ValueError, OverflowError, socket.gaierror) as error:
+            self._client = SimpleUDPClient(*_resolved(address))
+        except (ValueError, socket.gaierror) as error:
             raise ConfigError(f"{address!r} is no address for OSC: give HOST:PORT, for example 127.0.0.1:9000.") from error
 
     def send(self, event: Event) -> None:
@@ -46,8 +45,22 @@ class OscPort:
         self._send(PANIC, [])
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Send nothing more."""
+        self._client.close()
 
     def _send(self, address: str, values: Any) -> None:
         with suppress(OSError):
             self._client.send_message(address, values)
+
+
+def _resolved(address: str) -> tuple[str, int]:
+    """The number of a host, and its port: the client would ask for a name with every message, and every note would wait.
+
+    Raises ValueError or socket.gaierror for what is no address.
+    """
+    host, _, port = address.rpartition(":")
+    if int(port) not in PORTS:
+        raise ValueError(port)
+    found = socket.getaddrinfo(host.strip("[]") or "127.0.0.1", int(port), type=socket.SOCK_DGRAM)
+    resolved = min(found, key=lambda one: one[0] != socket.AF_INET)[-1]  # whoever has both listens at that one more often
+    return str(resolved[0]), int(port)

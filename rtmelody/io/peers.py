@@ -1,5 +1,6 @@
 """What a device keeps between pairings: its identity, the peers that it knows, and how often pairing has failed."""
 
+import math
 import secrets
 import time
 from pathlib import Path
@@ -85,10 +86,14 @@ class Peers:
             memory.failed_at, left = time.time(), LOCKOUT_S
             self._write(memory)
         if memory.failures >= FAILURES and left > 0:
-            raise LockedOutError(f"Pairing has failed {memory.failures} times in a row: wait {left / 60:.0f} minutes.")
+            raise LockedOutError(f"Pairing has failed {memory.failures} times in a row: wait {math.ceil(left / 60)} min.")
 
     def expect_failure(self) -> None:
-        """Count an attempt as failed as soon as somebody may guess: what ends it then, a crash say, cannot undo that."""
+        """Count an attempt as failed as soon as somebody may guess: what ends it then, a crash say, cannot undo that.
+
+        Raises LockedOutError if others, begun before they had failed, have used up the guesses.
+        """
+        self.check_lockout()
         memory = self._read()
         memory.failures, memory.failed_at = memory.failures + 1, time.time()
         self._write(memory)

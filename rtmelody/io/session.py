@@ -56,18 +56,24 @@ class SessionRecorder:
             self._sound = soundfile.SoundFile(self._folder / SOUND, "w", round(sample_rate), 1)
         except (OSError, soundfile.LibsndfileError) as error:
             raise OutputError(f"Cannot record into {self._folder}: {error}.") from error
-        self._samples = 0
-        self._waiting: queue.Queue[NDArray[np.float32] | float | Entry | None] = queue.Queue(WAITING)
+        self._next = 0  # where in the recording the next samples belong
+        self._samples = 0  # that are written
+        self._waiting: queue.Queue[tuple[int, NDArray[np.float32]] | Entry | None] = queue.Queue(WAITING)
         self._sounding: int | None = None  # pitch of the note that has not ended
         self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
         self._thread.start()
 
     def put(self, item: NDArray[np.float32] | float | Entry) -> None:
         """Take mono samples, an event, or the time in the session at which the next samples were heard; never waits."""
+        if isinstance(item, float):
+            self._next = max(self._next, round((item - self._since_s) * self.sample_rate))
+            return
         try:
-            self._waiting.put_nowait(item)
+            self._waiting.put_nowait((self._next, item) if isinstance(item, np.ndarray) else item)
         except queue.Full:
             self.lost += 1
+        if isinstance(item, np.ndarray):
+            self._next += len(item)
 
     def close(self) -> None:
         """Write what waits, and the notes."""
@@ -99,20 +105,20 @@ class SessionRecorder:
         except (OSError, soundfile.LibsndfileError, OutputError, AssertionError):  # soundfile asserts that all was written
             self.lost += 1
 
-    def _write(self, item: NDArray[np.float32] | float | Entry) -> None:
-        if isinstance(item, np.ndarray):
-            self._sound.write(item)
-            self._samples += len(item)
-        elif isinstance(item, float):  # silence while there was no input
-            until = round((item - self._since_s) * self.sample_rate)
-            while self._samples < until:  # in pieces: it may have lasted a night
-                gap = np.zeros(min(until - self._samples, round(self.sample_rate)), np.float32)
-                self._sound.write(gap)
-                self._samples += len(gap)
+    def _write(self, item: tuple[int, NDArray[np.float32]] | Entry) -> None:
+        if isinstance(item, tuple):
+            begin, samples = item
+            while self._samples < begin:  # silence where there was no input, or the disk took none; it may have lasted a night
+                self._write_sound(np.zeros(min(begin - self._samples, round(self.sample_rate)), np.float32))
+            self._write_sound(samples)
         else:
             if isinstance(item, ToldOn | ToldOff):
                 self._sounding = item.midi if isinstance(item, ToldOn) else None
             self._lines.write(msgspec.json.encode(self._in_recording(item)) + b"\n")
+
+    def _write_sound(self, samples: NDArray[np.float32]) -> None:
+        self._sound.write(samples)
+        self._samples += len(samples)
 
     def _in_recording(self, entry: Entry) -> Entry:
         """An entry with the times of the recording instead of the session's."""

@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -94,11 +94,8 @@ class Guard:
         return [*asked, *self._cookies(scope)][:SHOWN]
 
     def _cookies(self, scope: Scope) -> list[str]:
-        try:
-            morsel = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return []
-        return [morsel.value] if morsel else []
+        shown = cookie_parser(Headers(scope=scope).get("cookie", "")).get(self._cookie)
+        return [shown] if shown else []
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, sentence: str) -> None:

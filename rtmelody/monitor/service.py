@@ -102,11 +102,13 @@ class Transcription:
                         size += len(chunk)
                         _fits(size)
                         file.write(chunk)
+                file.flush()
             except ClientDisconnect as error:
                 raise RefusedError(400, "The recording broke off.") from error
             except TimeoutError as error:
                 raise RefusedError(408, "The recording came too slowly.") from error
-            file.flush()
+            except OSError as error:
+                raise RefusedError(507, f"The recording cannot be kept here ({error.strerror}).") from error
             status, content = await self._apart(str(recording), kind)
         if status != 200:  # noqa: PLR2004
             raise RefusedError(status, content.decode())

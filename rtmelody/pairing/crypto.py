@@ -5,7 +5,7 @@ initiator is bound to its key before it sees the responder's, so that a man in t
 X25519: RFC 7748. HKDF: RFC 5869.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -21,7 +21,7 @@ SPOKEN_COMMITMENT_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What both sides derive; `sas` is the short authentication string that is played."""
+    """What both sides derive, each for the purpose of its name; `sas` is the short authentication string that is played."""
 
     to_responder: bytes
     to_initiator: bytes
@@ -70,11 +70,10 @@ def agree(private: X25519PrivateKey, peer: bytes, transcript: bytes) -> Keys:
     except ValueError as error:
         raise ProtocolError("The peer's public key is of low order: this is an attack or a fault.") from error
 
-    def derive(purpose: bytes, length: int = KEY_BYTES) -> bytes:
-        return HKDF(hashes.SHA256(), length, transcript, LABEL + b" " + purpose).derive(secret)
+    def derive(purpose: str) -> bytes:
+        return HKDF(hashes.SHA256(), KEY_BYTES, transcript, LABEL + b" " + purpose.encode()).derive(secret)
 
-    purposes = (b"to responder", b"to initiator", b"confirm initiator", b"confirm responder", b"exporter", b"sas")
-    return Keys(*map(derive, purposes))
+    return Keys(*(derive(key.name.replace("_", " ")) for key in fields(Keys)))
 
 
 def confirmation(key: bytes, transcript: bytes) -> bytes:

@@ -155,7 +155,8 @@ class Ear:
         tempo, open_to, count = 1.0, SLOWEST - 1.0, FIRST_LOOK
         while True:
             considered = shares, min(count, self._slots)
-            tempo = max(tempo + open_to * TEMPI, key=lambda tempo: self._clarity(role, *considered, tempo))
+            tempi = np.clip(tempo + open_to * TEMPI, 2.0 - SLOWEST, SLOWEST)
+            tempo = max(tempi, key=lambda tempo: self._clarity(role, *considered, tempo))
             if count >= self._slots:
                 return float(tempo)
             open_to, count = open_to / LONGER, count * LONGER

@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
-from rtmelody.train.sources import RATE, read_audio
+from rtmelody.train.sources import RATE, Sources, read_audio
 
 Audio = NDArray[np.float32]
 
@@ -26,14 +26,14 @@ CODECS = (("OGG", "VORBIS", 1.0), ("OGG", "VORBIS", 0.8), ("MP3", "MPEG_LAYER_II
 AGC_S, AGC_HOP = 0.3, RATE // 100  # how fast an automatic gain follows
 
 
-def augment(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble: list[Audio], rooms: list[Audio]) -> Audio:
+def augment(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
     """One clip as a microphone might have heard it. Deterministic for a given generator."""
     if rng.random() < 0.06:
         audio = _through_amplifier(rng, audio)
-    if rooms and rng.random() < 0.4:
-        audio = in_room(audio, rooms[rng.integers(len(rooms))])
+    if sources.rooms and rng.random() < 0.4:
+        audio = in_room(audio, sources.rooms[rng.integers(len(sources.rooms))])
     if rng.random() < 0.75 or not audio.any():
-        audio = _with_noise(rng, audio, noises, babble)
+        audio = _with_noise(rng, audio, sources.noises, sources.babble)
     if rng.random() < 0.2:
         audio = _through_microphone(rng, audio)
     peak = np.max(np.abs(audio)) + 1e-9

@@ -30,7 +30,7 @@ _worker: list[Any] = []  # what `example` needs besides the generator; filled on
 def example(rng: np.random.Generator, sources: Sources, front_end: FrontEnd, shape: Shape) -> Arrays:
     """One training example: `features` [hops, features], `class` [hops], `onset` [hops] (pitch index + 1, or 0), `weight`."""
     clip = _clip(rng, sources, shape)
-    audio = augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms)
+    audio = augment(rng, clip.audio, sources)
     features = Framing(RATE, front_end).push(audio).features
     # A frame is labelled by what sounds at its end.
     each = round(front_end.hop_s * RATE) // ENVELOPE_HOP

@@ -52,13 +52,13 @@ def streams(sources: Sources, network: Network, clips: int, seed: int = SEED) ->
         clip = silence(CLIP_S) if kind == 4 else melody_clip(rng, sources, *pitches, CLIP_S)
         case = evaluate.Case(str(number), "clip", clip.audio, RATE, _truth(clip))
         if not len(case.truth):
-            case = replace(case, audio=augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms))
+            case = replace(case, audio=augment(rng, clip.audio, sources))
         elif kind == 1 and sources.babble:
             case = evaluate.with_noise(case, sources.babble[rng.integers(len(sources.babble))], 10.0)
         elif kind == 2:
             case = evaluate.with_noise(case, coloured_noise(rng, len(clip.audio), rng.uniform(0, 2)), 10.0)
         elif kind == 3:
-            case = replace(case, audio=augment(rng, clip.audio, sources.noises, sources.babble, sources.rooms))
+            case = replace(case, audio=augment(rng, clip.audio, sources))
         found.append((case, _posteriors(case.audio, network)))
     return found
 

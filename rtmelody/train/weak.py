@@ -72,5 +72,5 @@ def example(
     rate = 2.0 ** (transposed / 12.0)
     length = -(-len(recording.audio) / rate // round(PADDED_TO_S * RATE)) * round(PADDED_TO_S * RATE)
     audio = np.interp(np.arange(length) * rate, np.arange(len(recording.audio)), recording.audio, right=0.0).astype(np.float32)
-    audio = augment(rng, audio, sources.noises, sources.babble, sources.rooms)
+    audio = augment(rng, audio, sources)
     return Framing(RATE, front_end).push(audio).features, recording.notes + transposed - shape.lowest_pitch

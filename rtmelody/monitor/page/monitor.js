@@ -9,12 +9,14 @@ const BUCKET_MS = 10;
 const BUCKETS = 12;
 const SHOWN_AHEAD = 12;
 const FAULTS = 20;
+const SILENT_S = 5; // the server tells its state many times a second
 
 const $ = (id) => document.getElementById(id);
 const roll = new Roll($("roll"));
 const latencies = [];
 const levels = [];
 let socket = null;
+let heardAt = 0;
 let behind = Infinity; // this page's clock, less the engine's: the least of what was seen
 let score = [];
 let verdicts = new Map();
@@ -25,6 +27,7 @@ const engineNow = () => seconds() - behind;
 const send = (name, value) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify({ do: name, value }));
 
 function connect() {
+  heardAt = seconds();
   socket = new WebSocket(new URL("live", location.href.replace(/^http/, "ws")));
   socket.onmessage = ({ data }) => hear(JSON.parse(data));
   socket.onopen = () => {
@@ -33,19 +36,30 @@ function connect() {
     latencies.length = 0;
     roll.clear(); // all of it is told again
   };
-  socket.onclose = async ({ reason }) => {
-    device(reason || (await refusal()) || "no connection: trying again", true);
-    setTimeout(connect, RETRY_MS);
-  };
+  socket.onclose = lost;
+}
+
+async function lost({ reason }) {
+  device(reason || (await refusal()) || "no connection: trying again", true);
+  setTimeout(connect, RETRY_MS);
+}
+
+/* A dead line may close only after minutes, or never. */
+function watch() {
+  if (socket.readyState > WebSocket.OPEN || seconds() - heardAt < SILENT_S) return;
+  socket.onclose = socket.onmessage = null;
+  socket.close();
+  lost({ reason: "the server has fallen silent: trying again" });
 }
 
 /* Why the server turns this page away, if it does (it may have been started anew): a socket is not told. */
 async function refusal() {
-  const answer = await fetch("health").catch(() => null);
+  const answer = await fetch("health", { signal: AbortSignal.timeout(1000 * SILENT_S) }).catch(() => null);
   return answer && [401, 403, 429].includes(answer.status) ? answer.text() : "";
 }
 
 function hear(message) {
+  heardAt = seconds();
   if (message.state) state(message.state);
   if (message.event) event(message.event, message.place);
   if (message.fault) fault(message.fault);
@@ -207,4 +221,5 @@ function draw() {
 }
 if (window.location.search) history.replaceState(null, "", location.pathname); // the token is in the cookie now
 connect();
+setInterval(watch, RETRY_MS);
 requestAnimationFrame(draw);

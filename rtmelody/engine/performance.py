@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from rtmelody.config import Config, Midi, Speed
 from rtmelody.core.arranger import Arranger
@@ -23,13 +21,14 @@ from rtmelody.core.bend import Bend
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
+from rtmelody.engine.deck import Deck
 from rtmelody.errors import AudioDeviceError, ConfigError, MidiError, OutputError, RtmelodyError
 from rtmelody.events import Event, NoteOn, ToldAll, began, told
 from rtmelody.io import audio
 from rtmelody.io.osc import OscPort
 from rtmelody.io.pcm import PcmInput
 from rtmelody.io.sender import NOW, Port, Sender
-from rtmelody.io.session import Fault, SessionRecorder
+from rtmelody.io.session import Fault
 from rtmelody.live import Source, Status, StreamClock, run
 
 RETRY_S = 0.5  # between two looks for an input that has gone
@@ -99,15 +98,13 @@ class Performance:
         self._output = Sender()
         self._connected = False  # whether that is more than nothing
         self._recognizer: Recognizer | None = None  # the latest one
-        self._recorder: SessionRecorder | None = None  # likewise
         self._sending = threading.Lock()  # commands come from another thread
-        self._recording = threading.Lock()  # likewise; not the same, since a disk may take its time
         self._stopping = threading.Event()
         self._posted = 0  # events on the board
         self._looked_at = 0.0  # at the deviation of the sounding note
         self._missing = ""  # what is waited for apart from the input, as the parent was told
-        self._unrecorded = before.unrecorded if before else 0  # blocks and events that recordings have lost which are over
         self._snapshot = msgspec.structs.replace(before or Snapshot(), realtime=undisturbed(), sample_rate=0.0)
+        self._deck = Deck(plan.record, self._snapshot.unrecorded, lambda: self._snapshot.seconds)
         threading.Thread(target=self._obey, name="commands", daemon=True).start()
 
     def stop(self) -> None:
@@ -134,7 +131,7 @@ class Performance:
                     self._listen(source)
         finally:
             self._show()
-            self._end_recording()
+            self._deck.close()
             self._output.close()
             self._show()
 
@@ -197,8 +194,7 @@ class Performance:
         if fault and self._patient:
             self._snapshot.faults += 1
             _tell(self._parent, fault)
-            if self._recorder:
-                self._recorder.put(Fault(self._now(), fault))
+            self._deck.put(Fault(self._now(), fault))
         if not source.stop():
             self._abandon()
         if fault and not self._patient:
@@ -211,7 +207,7 @@ class Performance:
         self._output.panic()
         self._output.flush()  # it is not closed: that would hang as well
         self._show()
-        self._end_recording()
+        self._deck.close()
         sys.stderr.flush()
         os._exit(0 if self._stopping.is_set() else HUNG)
 
@@ -228,8 +224,7 @@ class Performance:
             self._announce(recognizer, since_s, event.at)
             entry = told(event, rate, since_s)
             self._post(entry)
-            if recorder := self._recorder:
-                recorder.put(entry)
+            self._deck.put(entry)
             self._snapshot.notes += isinstance(event, NoteOn)
 
         def show(status: Status) -> None:
@@ -248,14 +243,10 @@ class Performance:
             self._snapshot.overflows, self._snapshot.xruns = overflows + status.overflows, xruns + status.xruns
             self._show()
 
-        def keep(samples: NDArray[np.float32]) -> None:
-            if recorder := self._recorder:
-                recorder.put(samples)
-
         # A pipe may pause, and may be quicker than the clock: nothing is wrong with it then.
         try:
             mute_s = None if self._stdin else self._config.audio.mute_s or math.inf
-            run(source, recognizer, emit, show, self._stopping, clock, keep, mute_s=mute_s)
+            run(source, recognizer, emit, show, self._stopping, clock, self._deck.put, mute_s=mute_s)
         finally:
             self._announce(recognizer, since_s)
 
@@ -269,32 +260,13 @@ class Performance:
         self._posted += 1
 
     def _record_on(self, rate: float, since_s: float) -> None:
-        """Tell the recorder that the next samples were heard so late; a new one for another sample rate."""
-        with self._recording:
-            if self._recorder and self._recorder.sample_rate != rate:
-                self._end_recording()
-            if self._recorder:
-                self._recorder.put(since_s)
-            elif self._plan.record:
-                self._begin_to_record(self._plan.record, rate, since_s)
-
-    def _begin_to_record(self, folder: Path, rate: float, since_s: float) -> None:
-        """A session that has begun goes on if that fails."""
+        """A session that has begun goes on if it cannot be recorded."""
         try:
-            recorder = SessionRecorder(folder, rate, since_s)
-            recorder.put(max(since_s, self._snapshot.seconds))  # what was played while the files were made is silence
-            self._recorder = recorder
+            self._deck.open_input(rate, since_s)
         except OutputError as error:
             if not self._replacement and self._snapshot.seconds == 0.0:
                 raise
             _tell(self._parent, str(error))
-
-    def _end_recording(self) -> None:
-        """If there is one; what it lost stays known."""
-        recorder, self._recorder = self._recorder, None
-        if recorder:
-            recorder.close()
-            self._unrecorded += recorder.lost
 
     def _now(self) -> float:
         """Seconds of the session."""
@@ -323,9 +295,7 @@ class Performance:
 
     def _show(self) -> None:
         self._snapshot.at, self._snapshot.stalled = time.monotonic(), self._output.stalled
-        recorder = self._recorder
-        self._snapshot.recording = recorder is not None
-        self._snapshot.unrecorded = self._unrecorded + (recorder.lost if recorder else 0)
+        self._snapshot.recording, self._snapshot.unrecorded = self._deck.running, self._deck.lost
         self._board.show(self._snapshot)
 
     def _obey(self) -> None:
@@ -367,12 +337,7 @@ class Performance:
 
     def _record(self, folder: Path | None) -> None:
         """From now on, or no more."""
-        with self._recording:
-            if folder is None:
-                self._end_recording()
-            elif folder and not self._recorder and self._snapshot.sample_rate:
-                self._begin_to_record(folder, self._snapshot.sample_rate, self._snapshot.seconds)
-            self._plan = msgspec.structs.replace(self._plan, record=folder)
+        self._deck.switch(folder, self._snapshot.sample_rate)
 
     def _change(self, **thresholds: Any) -> None:
         """For this input and those to come."""

@@ -1,6 +1,7 @@
 """Pairing live, for programs that embed it: `pair` by ear, then `introduce`, `send` and `receive` over the new channel."""
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -201,15 +202,26 @@ def check_destination(path: Path | None, descriptor: int | None) -> None:
     Raises OutputError.
     """
     if path is not None:
-        check_place(path)
+        check_place(path, secret=True)
     if path is not None and path.exists() and not path.is_file():
         raise OutputError(f"Cannot write the key to {path}: it is no file. A program takes it from --key-fd.")
     if descriptor is None:
         return
     try:
         shown = descriptor <= STANDARD_ERROR or os.isatty(descriptor)
-        os.write(descriptor, b"")
+        os.fstat(descriptor)
     except OSError as error:
-        raise OutputError(f"File descriptor {descriptor} is not open for writing: the key has nowhere to go.") from error
+        raise OutputError(f"File descriptor {descriptor} is not open: the key has nowhere to go.") from error
+    if not _writable(descriptor):
+        raise OutputError(f"File descriptor {descriptor} cannot be written to: the key has nowhere to go.")
     if shown:
         raise OutputError("A key is never shown on a terminal or a standard stream: give --key-fd a number from 3 up.")
+
+
+def _writable(descriptor: int) -> bool:
+    """As far as the system tells."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY

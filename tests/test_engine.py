@@ -171,14 +171,16 @@ from rtmelody.errors import AudioDeviceError
 
 class Stubborn:
     sample_rate, ring, xruns, finished = 48_000.0, Ring(48_000), 0, False
+    timer = threading.Timer(1.8, lambda: here.send(None))
     def start(self):
+        if not self.timer.ident:
+            self.timer.start()
         raise AudioDeviceError("It opens, and does not start.")
     def stop(self):
         return True
 
 performance.Performance._source = lambda self: Stubborn()
 here, there = Pipe()
-threading.Timer(1.8, here.send, [None]).start()
 before = Snapshot() if sys.argv[1] == "later" else None
 performance.serve(Config(), performance.Plan(midi=False, began=time.monotonic()), shared_memory(), there, None, before)
 while here.poll():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -209,6 +210,18 @@ def test_too_much_at_once_is_put_off(theatre, tmp_path):
     assert set(answers) == {200, 503}
 
 
+def test_without_room_for_a_recording_it_is_refused(theatre):
+    size = theatre.process.pid, resource.RLIMIT_FSIZE
+    before, most = resource.prlimit(*size)
+    resource.prlimit(*size, (1_000, most))
+    try:
+        answer = theatre.post("transcribe", bytes(2_000))
+    finally:
+        resource.prlimit(*size, (before, most))
+    assert answer.status_code == 507
+    assert "room" in answer.json()["error"]
+
+
 def test_figures_and_a_description(theatre):
     assert "rtmelody_listening 1.0" in theatre.get("metrics").text
     paths = theatre.get("openapi.json").json()["paths"]
@@ -336,6 +349,22 @@ def test_a_page_that_is_not_known_any_more_says_what_to_do(theatre):
         page.context.clear_cookies()
         page.evaluate("live.close()")
         page.get_by_text("Open the link that the terminal shows").wait_for()
+        browser.close()
+
+
+def test_a_page_that_hears_nothing_connects_anew(theatre):
+    """However long the line itself keeps quiet about it."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        page = browser.new_page()
+        page.goto(theatre.url + f"?token={theatre.token}")
+        page.get_by_text("kHz").wait_for()
+        theatre.process.send_signal(signal.SIGSTOP)
+        try:
+            page.get_by_text("fallen silent").wait_for()
+        finally:
+            theatre.process.send_signal(signal.SIGCONT)
+        page.get_by_text("kHz").wait_for()
         browser.close()
 
 

@@ -331,7 +331,7 @@ def test_a_key_is_never_shown():
     for descriptor in (0, 1, 2, 987):
         with pytest.raises(OutputError):
             check_destination(None, descriptor)
-    with Path(os.devnull).open("rb") as unwritable, pytest.raises(OutputError, match="for writing"):
+    with Path(os.devnull).open("rb") as unwritable, pytest.raises(OutputError, match="written to"):
         check_destination(None, unwritable.fileno())
 
 

@@ -29,12 +29,14 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     from rtmelody.config import load_config
     from rtmelody.core.assessment import assess
     from rtmelody.events import notes
-    from rtmelody.io.files import open_audio, protect, refuse_existing, write_whole
+    from rtmelody.io.files import check_place, open_audio, protect, refuse_existing, write_whole
     from rtmelody.io.reports import page
     from rtmelody.io.scores import read_score
 
     target = output or Path(f"{'report' if str(recording) == '-' else recording.stem}.html")
     protect([recording, score], [] if as_json else [target])
+    if not as_json:
+        check_place(target)
     if not (as_json or output):
         refuse_existing(target)
     expected = read_score(score)

@@ -16,6 +16,7 @@ class Deck:
     def __init__(self, folder: Path | None, lost: int, seconds: Callable[[], float]) -> None:
         """Record into `folder`, if there is one, after `lost` items were lost before; `seconds` tells the session's time."""
         self._folder, self._lost, self._seconds = folder, lost, seconds
+        self._rate: float | None = None  # of the input, once there is one
         self._recorder: SessionRecorder | None = None
         self._switching = threading.Lock()  # never held to put something: a disk may take its time
 
@@ -41,6 +42,7 @@ class Deck:
         Raises OutputError if they are wanted, and the folder cannot be written.
         """
         with self._switching:
+            self._rate = rate
             if self._recorder and self._recorder.sample_rate != rate:
                 self._stop()
             if self._recorder:
@@ -48,8 +50,8 @@ class Deck:
             elif self._folder:
                 self._start(self._folder, rate, since_s)
 
-    def switch(self, folder: Path | None, rate: float) -> None:
-        """Record into a folder from now on, or no more; once there is an input, which has no rate before.
+    def switch(self, folder: Path | None) -> None:
+        """Record into a folder from now on, or no more; once there is an input.
 
         Raises OutputError if the folder cannot be written.
         """
@@ -57,8 +59,8 @@ class Deck:
             self._folder = folder
             if folder is None:
                 self._stop()
-            elif rate and not self._recorder:
-                self._start(folder, rate, self._seconds())
+            elif self._rate and not self._recorder:
+                self._start(folder, self._rate, self._seconds())
 
     def close(self) -> None:
         """Complete what is recorded."""
@@ -71,7 +73,6 @@ class Deck:
         self._recorder = recorder
 
     def _stop(self) -> None:
-        recorder, self._recorder = self._recorder, None
-        if recorder:
+        if recorder := self._recorder:
             recorder.close()
-            self._lost += recorder.lost
+            self._recorder, self._lost = None, self._lost + recorder.lost

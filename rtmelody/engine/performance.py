@@ -157,12 +157,7 @@ class Performance:
             return PcmInput(self._config.audio, self._stdin.fileno())
         if self._patient:
             audio.look_again()
-        microphone = audio.Microphone(self._config.audio)
-        # Should it go, this one is waited for: the next of that index, or the default then, may be another room's.
-        self._config = msgspec.structs.replace(
-            self._config, audio=msgspec.structs.replace(self._config.audio, device=microphone.name)
-        )
-        return microphone
+        return audio.Microphone(self._config.audio)
 
     def _miss(self, what: str) -> None:
         """Tell once what the session waits for."""
@@ -178,10 +173,7 @@ class Performance:
         time.sleep(RETRY_S)  # waiting for the event could keep a signal's handler from setting it
 
     def _listen(self, source: Source) -> None:
-        """From one fault of the input to the next.
-
-        Raises AudioDeviceError if that is the first input, and it never sent anything.
-        """
+        """From one fault of the input to the next; the first input's, if it never sent anything, is the end."""
         try:
             self._run(source)
             if self._stdin:
@@ -195,10 +187,11 @@ class Performance:
             self._snapshot.faults += 1
             _tell(self._parent, fault)
             self._deck.put(Fault(self._now(), fault))
+        if fault and not self._patient:
+            _tell(self._parent, AudioDeviceError(fault))
+            self.stop()
         if not source.stop():
             self._abandon()
-        if fault and not self._patient:
-            raise AudioDeviceError(fault)
         if fault and not heard:
             self._wait()
 
@@ -313,6 +306,8 @@ class Performance:
                 name, value = command
                 try:
                     commands[name](value)
+                except RtmelodyError as error:
+                    _tell(self._parent, str(error))
                 except Exception as error:  # noqa: BLE001 (whatever it is, the others must still be heard)
                     _tell(self._parent, f"{name.capitalize()} failed ({error}).")
         self.stop()
@@ -337,7 +332,7 @@ class Performance:
 
     def _record(self, folder: Path | None) -> None:
         """From now on, or no more."""
-        self._deck.switch(folder, self._snapshot.sample_rate)
+        self._deck.switch(folder)
 
     def _change(self, **thresholds: Any) -> None:
         """For this input and those to come."""

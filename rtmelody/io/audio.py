@@ -79,10 +79,8 @@ class Microphone:
         self._sounddevice = sounddevice
         self._column = settings.channel - 1
         with _mapped_errors(sounddevice):
-            index = resolved(settings.device, "input")
-            self.name: str = sounddevice.query_devices(index)["name"]
             self._stream = sounddevice.InputStream(
-                device=index,
+                device=resolved(settings.device, "input"),
                 samplerate=settings.sample_rate,
                 channels=settings.channel,
                 blocksize=settings.block_size,

@@ -175,12 +175,12 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
-def check_place(path: Path) -> None:
-    """Say before long work that its result could not be written.
+def check_place(path: Path, secret: bool = False) -> None:
+    """Say before long work that `write_whole` (a secret: with a `mode`) could not write its result.
 
     Raises OutputError if the folder is missing or read-only.
     """
-    folder = Path(os.path.realpath(path)).parent
+    folder = (path if secret else Path(os.path.realpath(path))).parent
     if not folder.is_dir():
         raise OutputError(f"There is no folder {folder} for {path.name}: make it first.")
     if not os.access(folder, os.W_OK) and not (path.exists() and not path.is_file()):  # a device is written into

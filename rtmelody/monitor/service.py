@@ -66,6 +66,7 @@ class Transcription:
           "422": {description: The body is no audio that can be read.}
           "503": {description: Others are being transcribed. Try again after some seconds.}
           "504": {description: It took too long.}
+          "507": {description: There is no room for the recording.}
         """  # noqa: D205, D212, D415 (starlette reads it as YAML)
         try:
             kind = self._admitted(request)
@@ -91,25 +92,13 @@ class Transcription:
         return kind
 
     async def _transcribe(self, request: Request, kind: str) -> bytes:
-        with (
-            tempfile.TemporaryDirectory(prefix="rtmelody-") as folder,
-            (recording := Path(folder, "recording")).open("wb") as file,
-        ):
-            size = 0
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    async for chunk in request.stream():
-                        size += len(chunk)
-                        _fits(size)
-                        file.write(chunk)
-                file.flush()
-            except ClientDisconnect as error:
-                raise RefusedError(400, "The recording broke off.") from error
-            except TimeoutError as error:
-                raise RefusedError(408, "The recording came too slowly.") from error
-            except OSError as error:
-                raise RefusedError(507, f"The recording cannot be kept here ({error.strerror}).") from error
-            status, content = await self._apart(str(recording), kind)
+        try:
+            with tempfile.TemporaryDirectory(prefix="rtmelody-") as folder:
+                recording = Path(folder, "recording")
+                await _save(request, recording)
+                status, content = await self._apart(str(recording), kind)
+        except OSError as error:
+            raise RefusedError(507, f"There is no room for the recording ({error.strerror}).") from error
         if status != 200:  # noqa: PLR2004
             raise RefusedError(status, content.decode())
         return content
@@ -131,6 +120,22 @@ class Transcription:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
+
+
+async def _save(request: Request, recording: Path) -> None:
+    """Write what is sent to a file."""
+    size = 0
+    try:
+        with recording.open("wb") as file:
+            async with asyncio.timeout(PATIENCE_S):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    _fits(size)
+                    file.write(chunk)
+    except ClientDisconnect as error:
+        raise RefusedError(400, "The recording broke off.") from error
+    except TimeoutError as error:
+        raise RefusedError(408, "The recording came too slowly.") from error
 
 
 def _fits(size: int) -> None:

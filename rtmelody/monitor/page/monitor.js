@@ -40,7 +40,7 @@ function connect() {
 }
 
 async function lost({ reason }) {
-  device(reason || (await refusal()) || "no connection: trying again", true);
+  device(reason || (await refusal().catch(() => "")) || "no connection: trying again", true);
   setTimeout(connect, RETRY_MS);
 }
 
@@ -54,8 +54,8 @@ function watch() {
 
 /* Why the server turns this page away, if it does (it may have been started anew): a socket is not told. */
 async function refusal() {
-  const answer = await fetch("health", { signal: AbortSignal.timeout(1000 * SILENT_S) }).catch(() => null);
-  return answer && [401, 403, 429].includes(answer.status) ? answer.text() : "";
+  const answer = await fetch("health", { signal: AbortSignal.timeout(1000 * SILENT_S) });
+  return [401, 403, 429].includes(answer.status) ? answer.text() : "";
 }
 
 function hear(message) {

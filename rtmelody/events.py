@@ -32,7 +32,7 @@ class NoteOn:
     """A note was recognized.
 
     `at`: sample index of the decision; `onset`: sample index at which the note is estimated to have begun, never after `at`;
-    `pitch`: MIDI number; `velocity`: 1…127; `confidence`: 0…1; `cents`: deviation from the pitch, -60…60, as
+    `pitch`: MIDI number; `velocity`: 1…127; `confidence`: 0…1; `cents`: deviation from the pitch, -100…100, as
     far as it can be heard by then.
     """
 

@@ -13,6 +13,7 @@ from rtmelody import NoteOff, NoteOn, Recognizer, notes
 from rtmelody.config import Config, Tracker, Tuning
 from rtmelody.core import attack
 from rtmelody.core.bend import FASTEST, Bend
+from rtmelody.core.tuning import TuningFollower
 from rtmelody.live import Playback, run
 
 
@@ -49,10 +50,11 @@ def test_events_do_not_depend_on_the_cut(demo, network, sizes):
 
 
 @settings(max_examples=5, deadline=None)
-@given(st.lists(st.integers(0, 5_000), max_size=10))
-def test_nor_while_the_tuning_follows_the_player(demo, network, sizes):
+@given(st.lists(st.integers(0, 5_000), max_size=10), st.booleans())
+def test_nor_while_the_tuning_follows_the_player(demo, network, sizes, follow):
+    """Notes are named in the player's tuning; whether their deviations are told from it is another matter."""
     samples, rate = resample_poly(demo[0][: 8 * demo[1]], 100, 102).astype(np.float32), demo[1]
-    config = Config(tuning=Tuning(follow=True))
+    config = Config(tuning=Tuning(follow=follow))
     whole = recognize(samples, rate, network, config)
     recognizer, events, start = Recognizer(rate, config, network), [], 0
     for size in [*sizes, len(samples)]:
@@ -60,6 +62,22 @@ def test_nor_while_the_tuning_follows_the_player(demo, network, sizes):
         start += size
     assert events + recognizer.flush() == whole
     assert recognizer.framing.a4_hz == pytest.approx(440 * 1.02, rel=0.003)
+    told = [event.cents for event in whole if isinstance(event, NoteOn)][9:]
+    assert np.median(told) == pytest.approx(0.0 if follow else 1200 * np.log2(1.02), abs=5)
+    recognizer.reset()
+    assert recognizer.framing.a4_hz == 440.0
+
+
+@pytest.mark.parametrize(("scattered", "heard"), [(4.0, [30.0]), (60.0, [])])
+def test_only_a_steady_tuning_is_followed(scattered, heard):
+    """And not farther than where it would be the next semitone's."""
+    rng, follower = np.random.default_rng(1), TuningFollower(440.0)
+    found = [follower.hear(30.0 + cents, 440.0) for cents in rng.uniform(-scattered, scattered, 8)]
+    assert [1200 * np.log2(a4_hz / 440) for a4_hz in found if a4_hz] == pytest.approx(heard, abs=3)
+    followed = 440.0
+    for _ in range(80):
+        followed = follower.hear(15.0, followed) or followed
+    assert 1200 * np.log2(followed / 440) == pytest.approx(40.0)
 
 
 def test_speeds_differ_in_when_a_note_is_named(demo, network):

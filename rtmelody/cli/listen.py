@@ -42,7 +42,7 @@ POLL_S = 0.005
 )
 @speed_option
 @click.option("--bend", type=click.Choice(["pitch", "mpe"]), help="Send what the player bends as pitch bend, or as MPE.")
-@click.option("--follow", is_flag=True, default=None, help="Let the tuning of A4 follow the player.")
+@click.option("--follow", is_flag=True, default=None, help="Tell cents and bends from the player's own tuning.")
 @click.option(
     "--pcm", type=click.Choice(["s16le", "s24le", "s32le", "f32le"]), help="Format of (mono) samples on standard input."
 )

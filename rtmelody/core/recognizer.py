@@ -45,10 +45,9 @@ class Recognizer:
         self._news: deque[Provisional] = deque(maxlen=REMEMBERED)
         self._context = self._melodic(config.tracker.melodic)
         self._tuner = Tuner(self.framing)
-        self._follower = TuningFollower() if config.tuning.follow else None
+        self._tuning = config.tuning
+        self._follower = TuningFollower(config.tuning.a4_hz)
         self._settled = hops(SETTLED_S, self.framing.hop / sample_rate) * self.framing.hop  # samples after a note is named
-        # Samples at a time: those around an attack must still be there, and a new tuning counts from the next hop on.
-        self._piece = self.framing.hop if self._follower else round(LOOK_BACK_S * sample_rate)
         self.at = 0  # sample index up to which the stream is recognized
         self.posterior: Posterior | None = None  # of the latest hop
         self._rotation: NDArray[np.complex64] | None = None  # likewise
@@ -62,11 +61,11 @@ class Recognizer:
 
     def push(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take mono samples [n] (full scale ±1); the events of the hops that they complete."""
-        pieces = range(0, len(samples), self._piece)
-        return [event for start in pieces for event in self._push(samples[start : start + self._piece])]
+        hop = self.framing.hop  # at a time, since a new tuning counts from the next one on
+        return [event for start in range(0, len(samples), hop) for event in self._push(samples[start : start + hop])]
 
     def _push(self, samples: NDArray[np.float32]) -> list[Event]:
-        """The same with at most a piece."""
+        """The same with at most a hop."""
         frames = self.framing.push(samples)
         events: list[Event] = []
         for hop in range(len(frames)):
@@ -96,14 +95,30 @@ class Recognizer:
         events = self.flush()
         self._news.clear()
         self.framing.reset()
+        self.framing.retune(self._tuning.a4_hz)
+        self._follower = TuningFollower(self._tuning.a4_hz)
         self.network.reset()
         self.at, self.posterior, self._rotation, self._named_at, self._deviation = 0, None, None, 0, 0.0
         return events
 
     def cents(self) -> float | None:
-        """How far the sounding note is from its pitch at the moment (-60…60); None if nothing sounds."""
+        """How far the sounding note is from its pitch at the moment (-100…100); None if nothing sounds."""
+        deviation = self._deviates()
+        return None if deviation is None else deviation + self._apart()
+
+    @property
+    def a4_hz(self) -> float:
+        """The tuning from which deviations are told: the one that was set, or the player's where it is to be followed."""
+        return self.framing.a4_hz if self._tuning.follow else self._tuning.a4_hz
+
+    def _deviates(self) -> float | None:
+        """The same from the pitch in the player's tuning, in which notes are named (-60…60)."""
         pitch = self.tracker.sounding
         return None if pitch is None or self._rotation is None else self._tuner.cents(self._rotation, pitch)
+
+    def _apart(self) -> float:
+        """Cents from the tuning of deviations to the player's."""
+        return 1200 * math.log2(self.framing.a4_hz / self.a4_hz)
 
     def _melodic(self, weight: float) -> Context | None:
         """Raises ModelError if a prior is asked for that the model does not have."""
@@ -122,16 +137,16 @@ class Recognizer:
             return event
         confidence = calibrated(event.confidence, *self.network.manifest.confidence)
         cents = 0.0 if self._rotation is None else self._tuner.first_cents(self._rotation, event.pitch, self._deviation)
-        completed = replace(event, onset=self._attack(event), cents=cents, confidence=confidence)
+        completed = replace(event, onset=self._attack(event), cents=cents + self._apart(), confidence=confidence)
         self._named_at = event.at
         return completed
 
     def _follow(self) -> None:
         """Remember how a note deviates once it has settled, since attacks are often sharp, and let the tuning hear it."""
-        if self.at - self._named_at != self._settled or (deviation := self.cents()) is None:
+        if self.at - self._named_at != self._settled or (deviation := self._deviates()) is None:
             return
         self._deviation = deviation
-        if self._follower and (a4_hz := self._follower.hear(deviation, self.framing.a4_hz)):
+        if a4_hz := self._follower.hear(deviation, self.framing.a4_hz):
             self.framing.retune(a4_hz)
             self._deviation = 0.0
 

@@ -6,6 +6,7 @@ A resonator's phase advances by 2 pi f · hop for the frequency f that it hears,
 bin the two are so near that the missing whole turns are known (the phase vocoder's estimate: Flanagan & Golden 1966).
 """
 
+import cmath
 import math
 from collections import deque
 
@@ -24,6 +25,8 @@ TINY = 1e-12
 HEARD = 0.5  # of the loudest bin's power: what a note's partials amount to, unless another one is still louder
 NOTES = 8  # before anything is said of a player's tuning
 IN_TUNE_CENTS = 2.0
+AGREEMENT = 0.8  # 0…1, of the notes' deviations: those of singers who go by no fixed tuning agree less
+FARTHEST_CENTS = 40.0  # from the tuning that was set: half a semitone away nobody knows which
 
 
 class Tuner:
@@ -84,17 +87,24 @@ class Tuner:
 
 
 class TuningFollower:
-    """Finds the frequency of A4 in Hz for which the player's latest notes deviate by nothing, in the median."""
+    """Finds the frequency of A4 in Hz for which the player's latest notes deviate by nothing, if they agree on one.
 
-    def __init__(self) -> None:
-        """Have heard no note."""
-        self._cents: deque[float] = deque(maxlen=NOTES)
+    The deviations are directions, a turn a semitone: their mean, and its length (Mardia & Jupp, Directional Statistics, 2000).
+    """
+
+    def __init__(self, a4_hz: float) -> None:
+        """Have heard no note; stay near a tuning of A4 in Hz."""
+        reach = 2 ** (FARTHEST_CENTS / 1200)
+        self._lowest_hz, self._highest_hz = max(LOWEST_A4_HZ, a4_hz / reach), min(HIGHEST_A4_HZ, a4_hz * reach)
+        self._turns: deque[complex] = deque(maxlen=NOTES)
 
     def hear(self, cents: float, a4_hz: float) -> float | None:
-        """Where A4 (390 to 466 Hz) should be after a note that deviated so much; None if it is well where it is."""
-        self._cents.append(cents)
-        deviation = float(np.median(self._cents))
-        if len(self._cents) < NOTES or abs(deviation) < IN_TUNE_CENTS:
+        """Where A4 should be after a note that deviated so much; None if it is well where it is."""
+        self._turns.append(cmath.exp(2j * math.pi * cents / 100))
+        mean = sum(self._turns) / NOTES
+        deviation = 100 * cmath.phase(mean) / (2 * math.pi)
+        if len(self._turns) < NOTES or abs(mean) < AGREEMENT or abs(deviation) < IN_TUNE_CENTS:
             return None
-        self._cents.clear()
-        return min(HIGHEST_A4_HZ, max(LOWEST_A4_HZ, a4_hz * 2 ** (deviation / 1200)))
+        found = min(self._highest_hz, max(self._lowest_hz, a4_hz * 2 ** (deviation / 1200)))
+        self._turns.clear()
+        return None if found == a4_hz else found

@@ -229,7 +229,7 @@ class Performance:
                 return
             self._snapshot.sample_rate = rate  # not before: it says that this process can listen
             self._snapshot.seconds, self._snapshot.level_db = seconds, status.level_db
-            self._snapshot.sounding, self._snapshot.a4_hz = status.sounding, recognizer.framing.a4_hz
+            self._snapshot.sounding, self._snapshot.a4_hz = status.sounding, recognizer.a4_hz
             self._snapshot.pending = recognizer.tracker.pending
             if time.monotonic() - self._looked_at >= CENTS_S:
                 self._looked_at, self._snapshot.cents = time.monotonic(), recognizer.cents()

@@ -13,8 +13,8 @@ from rtmelody.errors import ConfigError
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=10.0)]
 Decibel = Annotated[float, Meta(ge=-140.0, le=20.0)]
-DeviceName = Annotated[str, Meta(min_length=1)]
-DeviceIndex = Annotated[int, Meta(ge=0, lt=1 << 31)]
+Name = Annotated[str, Meta(min_length=1)]
+Index = Annotated[int, Meta(ge=0, lt=1 << 31)]
 DeviceLatency = Annotated[float, Meta(gt=0.0, le=2.0)]
 
 Pitch = Annotated[int, Meta(ge=0, le=127)]
@@ -52,8 +52,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Audio(Section, frozen=True, kw_only=True):
     """Where the sound comes from."""
 
-    device: DeviceName | DeviceIndex | None = None
-    output_device: DeviceName | DeviceIndex | None = None
+    device: Name | Index | None = None
+    output_device: Name | Index | None = None
     sample_rate: Annotated[int, Meta(ge=8_000, le=192_000)] | None = None
     channel: Annotated[int, Meta(ge=1, le=256)] = 1
     block_size: Annotated[int, Meta(ge=0, le=16_384)] = 128
@@ -118,7 +118,7 @@ class Midi(Section, frozen=True, kw_only=True):
     """Where the notes go, and what becomes of them on the way."""
 
     port: Annotated[str, Meta(min_length=1, max_length=64)] = "rtmelody"
-    also_to: tuple[DeviceName, ...] = ()
+    also_to: tuple[Name, ...] = ()
     channel: Annotated[int, Meta(ge=1, le=16)] = 1
     transpose: Annotated[int, Meta(ge=-48, le=48)] = 0
     lowest_pitch: Pitch = 0

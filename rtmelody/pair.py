@@ -203,8 +203,8 @@ def check_destination(path: Path | None, descriptor: int | None) -> None:
     """
     if path is not None:
         check_place(path, secret=True)
-    if path is not None and path.exists() and not path.is_file():
-        raise OutputError(f"Cannot write the key to {path}: it is no file. A program takes it from --key-fd.")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"Cannot write the key to {path}: it is no file. A program takes it from --key-fd.")
     if descriptor is None:
         return
     try:

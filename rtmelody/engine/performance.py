@@ -187,7 +187,7 @@ class Performance:
             self._snapshot.faults += 1
             _tell(self._parent, fault)
             self._deck.put(Fault(self._now(), fault))
-        if fault and not self._patient:
+        elif fault:
             _tell(self._parent, AudioDeviceError(fault))
             self.stop()
         if not source.stop():

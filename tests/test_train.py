@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from conftest import needs, organ, tone
 from rtmelody.core.framing import FrontEnd
 from rtmelody.core.network import Network
 from rtmelody.errors import TrainingError
-from rtmelody.train import evaluate, libraries
-from rtmelody.train.augment import CODECS, make_rooms, through_codec
+from rtmelody.train import evaluate, libraries, timbre
+from rtmelody.train.augment import CODECS, coloured, make_rooms, through_codec
 from rtmelody.train.dataset import example
 from rtmelody.train.melodies import Planned, compose
 from rtmelody.train.render import Manner, play
@@ -28,6 +29,7 @@ from rtmelody.train.sources import (
     Sample,
     Sources,
     WeakRecording,
+    envelope,
     load_library,
     load_sources,
     load_weak,
@@ -64,6 +66,35 @@ def test_labels_follow_what_is_heard():
     assert 1.3 <= sounding[-1] * 0.005 < 1.37
     assert clip.struck[sounding[0]] == 0
     assert (np.diff(clip.struck[sounding]) == 1).all()
+
+
+def test_a_slurred_note_has_no_attack():
+    """Unless the last one was of the same pitch: that could not be told from one note."""
+    decaying = (np.exp(-np.arange(2 * RATE) / (0.1 * RATE)) * np.sin(0.2 * np.arange(2 * RATE))).astype(np.float32)
+    library = Library((Sample(60.0, decaying),))
+    slurred = Manner(release_s=0.02, slur_s=0.03)
+    for second, loudest_s in ((60, 0.0), (62, 0.02)):
+        melody = [Planned(0.0, 0.3, 60, 1.0), Planned(0.8, 0.3, second, 1.0)]
+        together = [replace(melody[0], duration=0.8), melody[1]]
+        for notes, expected_s in ((melody, 0.0), (together, loudest_s)):
+            clip = play(np.random.default_rng(0), notes, library, slurred, 2.0)
+            level = envelope(clip.audio[round(0.8 * RATE) :])
+            assert abs(int(level[:20].argmax()) * 0.005 - expected_s) <= 0.015
+
+
+def test_every_instrument_plays_in_tune():
+    """Invented ones (but where a resonance drowns all other harmonics), moved ones, and two in unison."""
+    rng = np.random.default_rng(0)
+    invented = [timbre.invent(rng) for _ in range(20)]
+    keys = [int(rng.integers(one.lowest, one.highest + 1)) for one in invented]
+    right = [abs(libraries.pitch(one.nearest(key, rng).audio) - key) < 0.3 for one, key in zip(invented, keys, strict=True)]
+    assert sum(right) >= 18
+    steady = replace(timbre.invent(rng), lowest=48, highest=72, unsteady=0.0, scoop=(0.0, 0.01), breath=0.0)
+    low, high = (Library(tuple(steady.nearest(key, rng) for key in keys)) for keys in ((48, 60), (55, 67)))
+    assert timbre.Moved(low, 9.0).nearest(51, rng).pitch == 60
+    together = timbre.Unison(low, high, 1.0).nearest(48, rng)
+    assert together.pitch == 48
+    assert abs(libraries.pitch(together.audio) - 48) < 0.1
 
 
 def test_a_seed_repeats_an_example(sounds):
@@ -172,6 +203,15 @@ def test_codecs_keep_the_time(codec):
     heard = through_codec(click, *codec)
     assert len(heard) == len(click)
     assert abs(int(np.abs(heard).argmax()) - RATE // 2) < RATE // 200
+
+
+def test_a_colour_keeps_the_time():
+    click = np.zeros(RATE, np.float32)
+    click[RATE // 2] = 1.0
+    for seed in range(20):
+        heard = np.abs(coloured(np.random.default_rng(seed), click))
+        assert heard[: RATE // 2].max() < 1e-3 * heard.max()
+        assert heard.argmax() - RATE // 2 < RATE // 200
 
 
 def test_a_library_from_the_registry_is_checked_note_by_note(tmp_path):

@@ -1,4 +1,4 @@
-"""What stands between an instrument and the recognizer: amplifiers, rooms, noise, microphones, codecs, levels."""
+"""What stands between an instrument and the recognizer: amplifiers, effects, rooms, noise, microphones, codecs, levels."""
 
 import io
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import butter, fftconvolve, lfilter, sosfilt
+from scipy.signal import butter, fftconvolve, firwin2, lfilter, minimum_phase, sosfilt
 
 from rtmelody.train.sources import RATE, Sources, read_audio
 
@@ -23,13 +23,15 @@ SYLLABLES = (
     "we", "za", "cho", "shi", "fla", "gre", "tro", "ban", "ken", "lis", "mor",
 )  # fmt: skip
 CODECS = (("OGG", "VORBIS", 1.0), ("OGG", "VORBIS", 0.8), ("MP3", "MPEG_LAYER_III", 0.95))  # and how hard they compress, 0 to 1
+COLOUR_HZ = 62.5 * 2.0 ** np.arange(0, 8.5, 0.5)  # where a random filter has a gain of its own
 AGC_S, AGC_HOP = 0.3, RATE // 100  # how fast an automatic gain follows
 
 
 def augment(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
     """One clip as a microphone might have heard it. Deterministic for a given generator."""
-    if rng.random() < 0.06:
-        audio = _through_amplifier(rng, audio)
+    for share, changed in ((0.4, coloured), (0.1, _through_amplifier), (0.08, _with_echo), (0.06, _with_chorus)):
+        if rng.random() < share:
+            audio = changed(rng, audio)
     if sources.rooms and rng.random() < 0.4:
         audio = in_room(audio, sources.rooms[rng.integers(len(sources.rooms))])
     if rng.random() < 0.75 or not audio.any():
@@ -47,10 +49,37 @@ def augment(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
     return audio.astype(np.float32)
 
 
+def coloured(rng: np.random.Generator, audio: Audio) -> Audio:
+    """Through a random minimum-phase filter, smooth over octaves: another body, place or microphone."""
+    gains_db = rng.normal(0, rng.uniform(2, 8), len(COLOUR_HZ))
+    frequency = np.linspace(0, RATE / 2, 129)
+    gain = 10 ** (np.interp(np.log(np.maximum(frequency, 1.0)), np.log(COLOUR_HZ), gains_db) / 20)
+    response = minimum_phase(firwin2(513, frequency, gain, fs=RATE), half=False)
+    return fftconvolve(audio, response)[: len(audio)].astype(np.float32)
+
+
 def _through_amplifier(rng: np.random.Generator, audio: Audio) -> Audio:
-    """Driven into soft saturation, as guitars often are: 6 to 30 dB too loud."""
+    """Driven into soft saturation, as guitars often are, 6 to 30 dB too loud; half the time through their loudspeaker."""
     drive = 10 ** (rng.uniform(6, 30) / 20) / (np.max(np.abs(audio)) + 1e-9)
-    return np.tanh(drive * audio).astype(np.float32)
+    driven = np.tanh(drive * audio).astype(np.float32)
+    if rng.random() < 0.5:
+        return driven
+    return sosfilt(butter(2, (rng.uniform(60, 120), rng.uniform(3_500, 6_000)), "bandpass", fs=RATE, output="sos"), driven)
+
+
+def _with_echo(rng: np.random.Generator, audio: Audio) -> Audio:
+    """Softer repetitions, 80 to 500 ms apart."""
+    delay, level = round(rng.uniform(0.08, 0.5) * RATE), 10 ** (rng.uniform(-26, -8) / 20)
+    echoes = np.zeros(3 * delay + 1, np.float32)
+    echoes[::delay] = level ** np.arange(4)
+    return in_room(audio, echoes)
+
+
+def _with_chorus(rng: np.random.Generator, audio: Audio) -> Audio:
+    """With a copy that is 5 to 30 ms late, up to 2 ms more and less in turn."""
+    time = np.arange(len(audio)) / RATE
+    late = rng.uniform(0.005, 0.03) + rng.uniform(0, 0.002) * np.sin(2 * np.pi * (rng.uniform(0.3, 2.0) * time + rng.random()))
+    return audio + rng.uniform(0.3, 1.0) * np.interp(time - late, time, audio, left=0.0)
 
 
 def in_room(audio: Audio, response: Audio) -> Audio:
@@ -61,6 +90,8 @@ def in_room(audio: Audio, response: Audio) -> Audio:
 def _with_noise(rng: np.random.Generator, audio: Audio, noises: list[Audio], babble: list[Audio]) -> Audio:
     """Add a noise at -4 to 36 dB below the loud parts of the music; alone, if there is no music."""
     noise = _noise(rng, len(audio), noises, babble)
+    if rng.random() < 0.3:
+        noise = coloured(rng, noise)
     noise /= np.sqrt(np.mean(noise**2)) + 1e-9
     loud = np.abs(audio) > 0.05 * np.max(np.abs(audio))
     power = np.mean(audio[loud] ** 2) if loud.any() else 1.0
@@ -73,7 +104,8 @@ def _noise(rng: np.random.Generator, length: int, noises: list[Audio], babble: l
     recordings = {"recorded": noises, "babble": babble}.get(kind)
     if recordings:
         noise = recordings[rng.integers(len(recordings))]
-        return np.take(noise, np.arange(length) + rng.integers(len(noise)), mode="wrap").copy()
+        places = np.arange(length) * rng.uniform(0.85, 1.18) + rng.integers(len(noise))  # and at another speed: other voices
+        return np.interp(places, np.arange(len(noise)), noise, period=len(noise)).astype(np.float32)
     if kind == "hum":
         return _hum(rng, length)
     if kind == "applause":

@@ -15,11 +15,12 @@ from rtmelody.train.melodies import compose
 from rtmelody.train.render import Clip, excerpt, play, random_manner, silence
 from rtmelody.train.shape import Shape
 from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
+from rtmelody.train.timbre import instrument
 
 CLIP_S = 3.0
 CLIPS_PER_SHARD = 128
 ELSEWHERE = 0.96  # the luckier clips have other music in the background
-LABELS = 1  # counts up when examples of the same sounds become others, so that no training mixes them
+LABELS = 2  # counts up when examples of the same sounds become others, so that no training mixes them
 STRUCK_S = 0.040  # for this long after its attack a note counts as struck
 
 Arrays = dict[str, NDArray]
@@ -68,14 +69,14 @@ def _with_music_elsewhere(rng: np.random.Generator, clip: Clip, sources: Sources
 
 def melody_clip(rng: np.random.Generator, sources: Sources, lowest: int, highest: int, seconds: float) -> Clip:
     """A melody within [lowest, highest] on one of the instruments."""
-    library = sources.libraries[rng.integers(len(sources.libraries))]
-    played_lowest, played_highest = library.range()
+    player = instrument(rng, sources.libraries)
+    played_lowest, played_highest = player.range()
     lowest, highest = max(played_lowest, lowest), min(played_highest, highest)
     if highest - lowest > 30:  # nobody plays over the whole keyboard at once
         lowest = int(rng.integers(lowest, highest - 24))
         highest = lowest + int(rng.integers(12, 25))
     melody = compose(rng, seconds, lowest, max(highest, lowest + 12), sources.tunes)
-    return play(rng, melody, library, random_manner(rng), seconds)
+    return play(rng, melody, player, random_manner(rng), seconds)
 
 
 def make_shards(

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.train.melodies import Planned
-from rtmelody.train.sources import ENVELOPE_HOP, RATE, Library, Recording, Sample, envelope
+from rtmelody.train.sources import ENVELOPE_HOP, RATE, Recording, Sample, envelope
+from rtmelody.train.timbre import Instrument
 
 AUDIBLE_DB = -18.0  # an attack is audible when the envelope comes this near to its early maximum
 RELEASED_DB = -14.0  # a released note is over when it has faded by this much
@@ -18,6 +19,8 @@ FADED_DB = -42.0  # so is a plucked one whose decay has come this far
 WIDEST_GLIDE = 7  # semitones
 FARTHEST = 4  # semitones by which a recording is transposed
 BREATH_S = (0.08, 0.3)
+SLURRED_S = (0.05, 0.3)  # where a note begins that grows out of the last one
+LARGEST_GAP_S = 0.03  # across which one does
 EARLY_S = 0.25  # the attack's maximum lies within this time
 
 Audio = NDArray[np.float32]
@@ -49,6 +52,7 @@ class Manner:
     release_s: float = 0.05  # time constant of the fade after note-off
     swell_db: float = 0.0  # by which a note grows from its beginning to its end
     breaths: float = 0.0  # share of the notes before which one is drawn
+    slur_s: float = 0.0  # time in which a note grows out of the last one, without an attack of its own; 0 for none
 
 
 def random_manner(rng: np.random.Generator) -> Manner:
@@ -62,18 +66,22 @@ def random_manner(rng: np.random.Generator) -> Manner:
         release_s=float(np.exp(rng.uniform(np.log(0.008), np.log(rng.choice((0.25, 1.0), p=(0.8, 0.2)))))),
         swell_db=rng.choice((0.0, rng.uniform(-15, 15)), p=(0.75, 0.25)),
         breaths=rng.choice((0.0, 0.3), p=(0.85, 0.15)),
+        slur_s=rng.choice((0.0, rng.uniform(0.005, 0.05)), p=(0.82, 0.18)),
     )
 
 
-def play(rng: np.random.Generator, melody: list[Planned], library: Library, manner: Manner, seconds: float) -> Clip:
+def play(rng: np.random.Generator, melody: list[Planned], instrument: Instrument, manner: Manner, seconds: float) -> Clip:
     """Play a melody on one instrument."""
     hops = round(seconds * RATE) // ENVELOPE_HOP
     audio = np.zeros(hops * ENVELOPE_HOP, np.float32)
     pitch, struck, certainty = np.zeros(hops, np.int16), np.zeros(hops, np.int16), np.ones(hops, np.float32)
     previous = None
     for note in melody:
-        glide = _glide(manner, previous, note.pitch)
-        sound = _sound(rng, note, glide, library.nearest(note.pitch, rng), manner)
+        glide = _glide(manner, previous, note)
+        sample = instrument.nearest(note.pitch, rng)
+        if _slurred(manner, previous, note):
+            sample = _without_attack(rng, sample, manner.slur_s)
+        sound = _sound(rng, note, glide, sample, manner)
         start = round(note.start * RATE)
         end = min(start + len(sound), len(audio))
         audio[start:end] += sound[: end - start]
@@ -82,7 +90,7 @@ def play(rng: np.random.Generator, melody: list[Planned], library: Library, mann
         certainty[round(start / ENVELOPE_HOP) :][: _gliding(manner, glide)] = 0.0
         if rng.random() < manner.breaths:
             _breathe(rng, audio[:start], note.loudness)
-        previous = note.pitch
+        previous = note
     return Clip(audio, pitch, struck, certainty * _certainty(pitch, struck))
 
 
@@ -134,6 +142,20 @@ def _sound(rng: np.random.Generator, note: Planned, glide: int, sample: Sample, 
     return (sound * (note.loudness / (np.max(np.abs(sound)) + 1e-6))).astype(np.float32)
 
 
+def _slurred(manner: Manner, previous: Planned | None, note: Planned) -> bool:
+    """Whether a note grows out of the last one: of another pitch, and without a gap."""
+    if not previous or not manner.slur_s or note.pitch == previous.pitch:
+        return False
+    return note.start - (previous.start + previous.duration) < LARGEST_GAP_S
+
+
+def _without_attack(rng: np.random.Generator, sample: Sample, fade_s: float) -> Sample:
+    """A note from somewhere after its attack on, faded in."""
+    first = round(min(rng.uniform(*SLURRED_S) * RATE, len(sample.audio) / 3))
+    fade = np.minimum(1.0, np.arange(len(sample.audio) - first, dtype=np.float32) / (fade_s * RATE))
+    return Sample(sample.pitch, sample.audio[first:] * fade)
+
+
 def _breathe(rng: np.random.Generator, before: Audio, loudness: float) -> None:
     """Add a breath, soft noise that swells and ends, to the end of what comes before a note."""
     breath = rng.standard_normal(min(len(before), round(rng.uniform(*BREATH_S) * RATE)))
@@ -141,11 +163,11 @@ def _breathe(rng: np.random.Generator, before: Audio, loudness: float) -> None:
     before[len(before) - len(breath) :] += (level * breath * np.hanning(len(breath))).astype(np.float32)
 
 
-def _glide(manner: Manner, previous: int | None, pitch: int) -> int:
+def _glide(manner: Manner, previous: Planned | None, note: Planned) -> int:
     """Semitones from which the player slides into a note; 0 for none."""
-    if previous is None or not manner.glide_s or abs(previous - pitch) > WIDEST_GLIDE:
+    if not previous or not manner.glide_s or abs(previous.pitch - note.pitch) > WIDEST_GLIDE:
         return 0
-    return previous - pitch
+    return previous.pitch - note.pitch
 
 
 def _gliding(manner: Manner, glide: int) -> int:

@@ -1,9 +1,9 @@
-"""`python -m benchmarks`: rtmelody and its peers on the same audio, in one run.
+"""`python -m benchmarks`: rtmelody and its peers on the same audio.
 
 Writes benchmarks/results/<date>.json, the README's figures, docs/benchmarks.md and its plots. The quick subset (whose file ends
 in -quick, and which shows in the README only if there is no full result as new) takes nine minutes on two cores once the peers
 are installed, `--full` over an hour. An interrupted run goes on where it stopped: what was found is kept in --work until the
-adapter, the model or the clips change.
+adapter, its peer's version, the model or the clips change.
 """
 
 import argparse

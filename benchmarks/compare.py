@@ -48,6 +48,7 @@ def _one(adapter: Path, clips: list[Clip], work: Path, done: Callable[[], None])
     undisturbed = plain(clips)
     return {
         "version": environment.version,
+        "since": findings.since,
         "install_mb": round(environment.install_mb, 1),
         "startup_s": findings.startup_s,
         "peak_mb": findings.peak_mb,

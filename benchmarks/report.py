@@ -26,14 +26,16 @@ NAMES = {
 }  # fmt: skip
 FOOTNOTES = """¹ gives f0 only: notes by one rule for all (benchmarks/peers/f0_to_notes.py).
 ² needs the recording, or two seconds of it, before it answers: not live.
-³ tells no onset: the moment of its decision counts.
+³ tells no onset: the moment of its decision counts, so that its latencies end at 100 ms.
 
+Others: rendered alike with another seed; they decided nothing, while the first also chose between rtmelody's models.
 Live F1: right pitch, and *emitted* within so many ms of the true onset. Latency: of the notes whose onset was right."""
 LIVE_ONLY = "⁴ by emission, within 200 ms (recall) or 100 ms (calibration): what comes later is not right."
 STARTED = (
     "⁵ aubio is a program of its own: the memory is that of the process that starts it, and the CPU time has in it what it "
     "takes to write the recording for it."
 )
+STITCHED = "Stitched: single notes, put in sequence. The others were played so."
 Cell = Callable[[dict[str, Any]], str]
 
 
@@ -126,6 +128,7 @@ def _melodies(result: dict[str, Any]) -> str:
     columns |= {
         "onset F1, 50 ms": _figure("melodies", "clean", "f1_onset_50"),
         "whole melodies": _figure("melodies", "clean", "exact"),
+        "others, 100 ms": _figure("other melodies", "clean", "f1_live_100"),
         "fast notes": _figure("fast", "clean", "f1_live_100"),
         "latency p50 / p90": lambda peer: _latency(peer["tables"]["melodies"]["clean"]["all"]),
     }
@@ -147,7 +150,11 @@ def _false_notes(result: dict[str, Any]) -> str:
 
 def _recordings(result: dict[str, Any]) -> str:
     groups = result["peers"][OURS]["tables"].get("recordings", {}).get("clean", {})
-    return _peers(result, {group: _figure("recordings", "clean", "f1_live_100", group) for group in groups}) if groups else ""
+    if not groups:
+        return ""
+    counts = _table([("", *groups), ("notes", *(str(one["notes"]) for one in groups.values()))])
+    columns = {group: _figure("recordings", "clean", "f1_live_100", group) for group in groups}
+    return f"{counts}\n\n{STITCHED}\n\n{_peers(result, columns)}"
 
 
 def _elsewhere(result: dict[str, Any]) -> str:
@@ -219,6 +226,7 @@ def _budget(result: dict[str, Any]) -> str:
 def _costs(result: dict[str, Any]) -> str:
     return _peers(result, {
         "version": lambda peer: peer["version"],
+        "measured": lambda peer: peer["since"],
         "CPU s / s": lambda peer: f"{peer['cpu_per_s']:.3f}",
         "start-up": lambda peer: f"{peer['startup_s']:.1f} s",
         "peak memory ⁵": lambda peer: f"{peer['peak_mb']:.0f} MB",
@@ -239,7 +247,7 @@ def _live_cost(result: dict[str, Any]) -> str:
                 f"{parts} = {share['all']:.1f} % of a core",
             )
         )
-    whole = f"The whole live path, with its source and its polling, takes {result['live_percent_of_a_core']:.1f} % of a core."
+    whole = f"All of `rtmelody listen` but sound card and MIDI takes {result['live_percent_of_a_core']:.1f} % of a core."
     return f"{_table(rows)}\n\n{whole} `rtmelody --help` answers in {result['help_s']:.2f} s."
 
 

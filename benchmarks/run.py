@@ -1,5 +1,6 @@
 """Running the peers over the clips, each in its own environment and process; what was found is kept for the next run."""
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -29,24 +30,31 @@ def adapters() -> list[Path]:
 
 @dataclass(slots=True)
 class Findings:
-    """What a peer made of clips, by the digest of their sound, and what it cost; kept in a file."""
+    """What a version of a peer made of clips, by the digest of their sound, and what it cost; kept in a file.
+
+    `since` is the day of its first answers, and so of its costs.
+    """
 
     path: Path
+    version: str
+    since: str = ""
     startup_s: float = 0.0
     peak_mb: float = 0.0
     clips: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, adapter: Path, folder: Path) -> "Findings":
-        """What earlier runs of this very adapter found."""
+    def of(cls, adapter: Path, folder: Path, version: str) -> "Findings":
+        """What earlier runs of this very adapter found with this version."""
         path = folder / f"{adapter.stem}-{_digest(adapter)}.json"
-        return cls(path, **json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(path)
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"version": version}
+        return cls(path, **kept) if kept["version"] == version else cls(path, version)
 
     def add(self, result: dict, clips: list[Clip]) -> None:
         """What one more process made of some clips."""
+        self.since = self.since or dt.datetime.now(tz=dt.UTC).date().isoformat()
         self.startup_s, self.peak_mb = result["startup_s"], max(self.peak_mb, result["peak_mb"])
         self.clips |= {clip.digest: result["clips"][str(clip.path)] for clip in clips}
-        content = {"startup_s": self.startup_s, "peak_mb": self.peak_mb, "clips": self.clips}
+        content = {name: getattr(self, name) for name in ("version", "since", "startup_s", "peak_mb", "clips")}
         unfinished = self.path.with_suffix(".tmp")
         unfinished.write_text(json.dumps(content), encoding="utf-8")
         unfinished.replace(self.path)
@@ -66,7 +74,7 @@ def transcribe(adapter: Path, environment: Environment, clips: list[Clip], folde
     Raises AbsentError if it fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    findings = Findings.of(adapter, folder)
+    findings = Findings.of(adapter, folder, environment.version)
     missing = [clip for clip in clips if clip.digest not in findings.clips]
     for _ in range(len(clips) - len(missing)):
         done()

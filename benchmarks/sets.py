@@ -1,7 +1,8 @@
 """What everybody is judged on: rendered melodies with exact truth, real recordings where there are any, noise alone.
 
 A trial is a case under a condition ("white 10 dB", "kitchen"). All of it is deterministic, and nothing of it is trained on:
-TimGM6mb, languages and seeds that training never sees. The clean melodies also decided between experiments, though.
+TimGM6mb, languages and seeds that training never sees. The clean melodies also decided between experiments, though; those of
+another seed decided nothing.
 """
 
 import csv
@@ -18,6 +19,7 @@ from rtmelody.train.sources import RATE, audio_files, from_direct_sound, read_au
 
 HELD_OUT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
 SEED = evaluate.SEED
+UNTOUCHED = SEED + 10  # of melodies that decided nothing
 CLEAN = "clean"
 NOTHING = np.zeros((0, 3))
 NOISE_S = 15.0
@@ -33,14 +35,14 @@ class Extent:
     melodies: int  # an instrument, here and in the table of the model's card
     noises: tuple[str, ...]
     levels_db: tuple[int, ...]  # of the music above the noise
-    alone_s: float  # of noise alone
+    alone_s: float  # of each noise alone, at most
     every: int  # which recordings: each, each third, …
     elsewhere: bool  # melodies in rooms too, recordings in rooms and in noise
 
 
 QUICK = Extent(melodies=1, noises=("white", "babble"), levels_db=(10,), alone_s=3.0, every=6, elsewhere=False)
 FULL = Extent(
-    melodies=10, noises=("white", "pink", "babble", "real"), levels_db=(20, 10, 5, 0), alone_s=15.0, every=1, elsewhere=True
+    melodies=10, noises=("white", "pink", "babble", "real"), levels_db=(20, 10, 5, 0), alone_s=60.0, every=1, elsewhere=True
 )
 
 
@@ -48,7 +50,7 @@ FULL = Extent(
 class Trial:
     """One clip to transcribe; `doubtful` [notes, 3] are annotations that nobody is sure of, and count neither way."""
 
-    set: str  # melodies, fast, recordings, noise alone
+    set: str  # melodies, other melodies, fast, recordings, noise alone
     condition: str
     case: evaluate.Case
     doubtful: np.ndarray = field(default_factory=NOTHING.copy)
@@ -65,6 +67,8 @@ def trials(recordings: Path | None, extent: Extent) -> Iterator[Trial]:
     noisy = [case for case in melodies if _number(case) < NOISY]
     noises = _noises(recordings)
     yield from (Trial("melodies", CLEAN, case) for case in melodies)
+    others = evaluate.rendered_melodies(HELD_OUT, extent.melodies, UNTOUCHED)
+    yield from (Trial("other melodies", CLEAN, case) for case in others)
     yield from (Trial("fast", CLEAN, case) for case in evaluate.rendered_melodies(HELD_OUT, NOISY, SEED + 1, lengths=FAST_S))
     for kind in (kind for kind in extent.noises if kind in noises):
         for level in extent.levels_db:
@@ -80,10 +84,9 @@ def trials(recordings: Path | None, extent: Extent) -> Iterator[Trial]:
         yield from _recorded(recordings, extent.every, beside, [room for _, room in rooms])
         for name, room in rooms:
             yield from (Trial("melodies", f"room {name}", _in_room(case, room)) for case in noisy)
-    for kind, sounds in (noises | {"silence": [np.zeros(RATE, np.float32)]}).items():
-        yield from (
-            Trial("noise alone", kind, _alone(f"{kind}-{number}", sound, extent.alone_s)) for number, sound in enumerate(sounds)
-        )
+    for kind, sounds in _noises_alone(noises, extent.alone_s).items():
+        cases = (evaluate.Case(f"{kind}-{number}", "noise alone", one, RATE, NOTHING) for number, one in enumerate(sounds))
+        yield from (Trial("noise alone", kind, case) for case in cases)
 
 
 def _noises(recordings: Path | None) -> dict[str, list[np.ndarray]]:
@@ -91,12 +94,32 @@ def _noises(recordings: Path | None) -> dict[str, list[np.ndarray]]:
     rng = np.random.default_rng(SEED)
     length = round(NOISE_S * RATE)
     noises = {"white": [coloured_noise(rng, length, 0.0)], "pink": [coloured_noise(rng, length, 1.0)]}
-    with TemporaryDirectory() as folder:
-        list(make_babble(Path(folder), 6, SEED, HELD_OUT_LANGUAGES, fewest=4))
-        noises["babble"] = [read_audio(path) for path in audio_files(Path(folder))]
+    noises["babble"] = _babble(6)
     if recordings:
         noises["real"] = [read_audio(path) for path in audio_files(recordings / "noise")]
-    return {kind: [0.1 * sound / np.sqrt(np.mean(sound**2)) for sound in sounds] for kind, sounds in noises.items() if sounds}
+    return {kind: _leveled(sounds) for kind, sounds in noises.items() if sounds}
+
+
+def _noises_alone(noises: dict[str, list[np.ndarray]], seconds: float) -> dict[str, list[np.ndarray]]:
+    """The same kinds, and silence: nothing is heard twice, so what cannot be made any longer stays as short as it is."""
+    rng = np.random.default_rng(UNTOUCHED)
+    length = round(seconds * RATE)
+    made = {"white": [coloured_noise(rng, length, 0.0)], "pink": [coloured_noise(rng, length, 1.0)]}
+    longer = noises | {kind: _leveled(sounds) for kind, sounds in made.items()}
+    if "babble" in noises:
+        longer["babble"] = _leveled(_babble(2 * len(noises["babble"])))
+    longer["silence"] = [np.zeros(length, np.float32)]
+    return {kind: [sound[:length].astype(np.float32) for sound in sounds] for kind, sounds in longer.items()}
+
+
+def _babble(clips: int) -> list[np.ndarray]:
+    with TemporaryDirectory() as folder:
+        list(make_babble(Path(folder), clips, SEED, HELD_OUT_LANGUAGES, fewest=4))
+        return [read_audio(path) for path in audio_files(Path(folder))]
+
+
+def _leveled(sounds: list[np.ndarray]) -> list[np.ndarray]:
+    return [0.1 * sound / np.sqrt(np.mean(sound**2)) for sound in sounds]
 
 
 def _recorded(folder: Path, every: int, noises: list[np.ndarray], rooms: list[np.ndarray]) -> Iterator[Trial]:
@@ -124,10 +147,6 @@ def _recording(path: Path) -> tuple[evaluate.Case, np.ndarray]:
 def _in_room(case: evaluate.Case, response: np.ndarray) -> evaluate.Case:
     """The case through a measured response, from its direct sound on, so that the truth keeps its times."""
     return replace(case, audio=in_room(case.audio, from_direct_sound(response)))
-
-
-def _alone(name: str, sound: np.ndarray, seconds: float) -> evaluate.Case:
-    return evaluate.Case(name, "noise alone", np.resize(sound, round(seconds * RATE)).astype(np.float32), RATE, NOTHING)
 
 
 def _number(case: evaluate.Case) -> int:

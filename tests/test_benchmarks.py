@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,8 @@ def test_goes_on_where_it_stopped(melodies, tmp_path):
     nobody = Environment(Path("/nonexistent"), 0.0, "1")
     again = run.transcribe(adapter, nobody, melodies[:2], tmp_path / "found", lambda: None)
     assert len(again.clips) == 2
+    with pytest.raises(FileNotFoundError):  # another version answers for itself
+        run.transcribe(adapter, replace(nobody, version="2"), melodies[:2], tmp_path / "found", lambda: None)
     with pytest.raises(FileNotFoundError):
         run.transcribe(adapter, nobody, melodies, tmp_path / "found", lambda: None)
 

@@ -11,6 +11,7 @@ from benchmarks.live import report as live
 from benchmarks.pairing import report as pairing
 from benchmarks.report import BEGIN, END
 from rtmelody.core.network import read_manifest
+from rtmelody.train.card import tables
 
 RESULT, PAIRING, LIVE = report.load(report.newest()), pairing.load(), live.load()
 PERIOD_MS = 1000 * 128 / 48_000  # of the JACK server in benchmarks/live
@@ -42,6 +43,11 @@ def test_committed_result_holds_the_floors():
     assert RESULT["paced_percent_of_a_core"]["ai_edge_litert"]["all"] < 5
     assert RESULT["paced_percent_of_a_core"]["tflite_runtime"]["all"] < 8
     assert RESULT["help_s"] < 0.5
+
+
+def test_card_tells_the_figures_of_the_result():
+    card = (ROOT / "models" / "melody" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert tables(RESULT["held_out"]) in card
 
 
 def test_pairing_figures_are_those_of_the_result():

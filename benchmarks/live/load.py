@@ -1,5 +1,6 @@
-"""Beside a busy Python process: how late hops come, against a loop that does nothing but wake up as often."""
+"""Beside a busy process for every core: how late hops come, against a loop that does nothing but wake up as often."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -19,14 +20,15 @@ BUSY = "while True: sum(range(1000))"
 
 
 def load() -> dict[str, dict[str, float]]:
-    """Lateness (ms) of recognition and of the reference, alone and beside the busy process."""
+    """Lateness (ms) of recognition and of the reference, alone and beside the busy processes."""
     found = {f"{name}, alone": _lateness(loop) for name, loop in LOOPS.items()}
-    busy = subprocess.Popen([sys.executable, "-c", BUSY])
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
     try:
         return found | {f"{name}, beside": _lateness(loop) for name, loop in LOOPS.items()}
     finally:
-        busy.kill()
-        busy.wait()
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def _lateness(loop: Callable[[], list[tuple[float, float]]]) -> dict[str, float]:

@@ -22,12 +22,12 @@ COMMAND = ["aubiopitch", "-p", "yinfast", "-H", str(HOP), "-B", str(BUFFER), "-s
 
 
 def transcribe(audio: np.ndarray, rate: int) -> Iterator[harness.Note]:
-    """Pitch of every hop, which is there when the hop is complete."""
+    """Pitch of every hop, which is there when the hop is complete, and speaks of the middle of the buffer that ends there."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         soundfile.write(file.name, audio, rate)
         lines = subprocess.run([*COMMAND, "-i", file.name], check=True, capture_output=True, text=True).stdout.splitlines()
     rows = (tuple(map(float, line.split())) for line in lines)
-    frames = (Frame(time, time + HOP / rate, f0 or None, 1.0) for time, f0 in rows)
+    frames = (Frame(time + (HOP - BUFFER / 2) / rate, time + HOP / rate, f0 or None, 1.0) for time, f0 in rows)
     yield from ((*note[:4], None) for note in segment(frames, audio, rate))  # aubiopitch tells no confidence
 
 

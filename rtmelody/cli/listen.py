@@ -19,7 +19,7 @@ from rtmelody.cli.options import (
     until_signal,
 )
 
-POLL_S = 0.005
+POLL_S, VIEW_S = 0.005, 0.02  # for programs, which wait for events; for people
 
 
 @click.command()
@@ -120,12 +120,13 @@ def listen(
         },
     )
     stopping = until_signal()
+    pause_s = POLL_S if as_json else VIEW_S
     with Engine(config, midi=not no_midi, record=record, provisional=provisional) as engine, keyboard() as typed:
         controls = Controls(engine, config, stopping)
         display = Terminal(controls) if sys.stdout and sys.stdout.isatty() and not (as_json or quiet) else Lines(as_json, quiet)
         with closing(display):
             while not (stopping.is_set() or engine.ended):
-                time.sleep(POLL_S)  # not `stopping.wait`: it holds a lock, for which a signal's handler might wait for ever
+                time.sleep(pause_s)  # not `stopping.wait`: it holds a lock, for which a signal's handler might wait for ever
                 for line in engine.tend():
                     display.fault(line)
                 for event in engine.events():

@@ -13,6 +13,7 @@ from rtmelody.errors import ConfigError
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=10.0)]
 Decibel = Annotated[float, Meta(ge=-140.0, le=20.0)]
+PORTS = range(1, 65_536)  # of the network
 Name = Annotated[str, Meta(min_length=1)]
 Index = Annotated[int, Meta(ge=0, lt=1 << 31)]
 DeviceLatency = Annotated[float, Meta(gt=0.0, le=2.0)]
@@ -133,7 +134,7 @@ class Midi(Section, frozen=True, kw_only=True):
         """Refuse what the types let through."""
         if self.lowest_pitch > self.highest_pitch:
             raise ValueError("lowest_pitch must not exceed highest_pitch, or no note would be sent")
-        if self.osc is not None and not re.fullmatch(r".*:\d{1,5}", self.osc):
+        if self.osc is not None and not (re.fullmatch(r".*:\d{1,5}", self.osc) and int(self.osc.rpartition(":")[2]) in PORTS):
             raise ValueError("osc must be HOST:PORT, for example 127.0.0.1:9000")
         self.scale_classes()
 

@@ -1,5 +1,6 @@
 """What flows through rtmelody: posteriors into the tracker, note events out of it, notes into files."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, overload
@@ -133,34 +134,28 @@ class Note:
 
 
 def notes(events: Iterable[Event], sample_rate: float) -> list[Note]:
-    """Pair every NoteOn with its NoteOff; events must be in order and complete (after `flush`).
+    """The notes of a whole stream's events, in order and complete (after `flush`)."""
+    return finished(told(event, sample_rate) for event in events)
 
-    Since the next note's onset is estimated backwards from its emission, it may lie before this one's NoteOff: the note then
-    ends where the next begins, as it did in the room. Notes never overlap.
+
+def finished(events: Iterable[Told]) -> list[Note]:
+    """Pair beginnings with ends; a note whose end is not told is left out.
+
+    Since the next note's onset is estimated backwards from its emission, it may lie before this one's end: the note then ends
+    where the next begins, as it did in the room. Notes never overlap, and last a millisecond at least.
     """
-    pairs: list[tuple[NoteOn, int]] = []  # and the sample at which it ended
+    pairs: list[tuple[ToldOn, float]] = []
     for event in events:
-        if isinstance(event, NoteOn):
-            if pairs:
-                pairs[-1] = (pairs[-1][0], min(pairs[-1][1], event.onset))
-            pairs.append((event, event.at))
-        else:
-            pairs[-1] = (pairs[-1][0], event.at)
-    return [_note(on, off, sample_rate) for on, off in pairs]
-
-
-def _note(on: NoteOn, off: int, sample_rate: float) -> Note:
-    """Rounded to what the numbers are worth; a note lasts a millisecond at least."""
-    onset = round(seconds(on.onset, sample_rate), 4)
-    return Note(
-        onset=onset,
-        offset=max(onset + 0.001, round(seconds(off, sample_rate), 4)),
-        midi=on.pitch,
-        velocity=on.velocity,
-        confidence=round(on.confidence, 3),
-        cents=round(on.cents, 1),
-        emitted_at=round(seconds(on.at, sample_rate), 4),
-    )
+        if pairs:
+            on, end = pairs[-1]
+            pairs[-1] = (on, min(end, event.onset if isinstance(event, ToldOn) else event.at))
+        if isinstance(event, ToldOn):
+            pairs.append((event, math.inf))
+    return [
+        Note(on.onset, max(on.onset + 0.001, end), on.midi, on.velocity, on.confidence, on.cents, on.at)
+        for on, end in pairs
+        if end < math.inf
+    ]
 
 
 def note_name(midi: int) -> str:

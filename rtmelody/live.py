@@ -175,7 +175,7 @@ def run(
             if len(samples):
                 delivered += len(samples)
                 if clock:
-                    clock.observe(delivered, now, source.xruns)
+                    clock.observe(delivered, now, source.xruns + source.ring.overflows)
                 for event in recognizer.push(samples):
                     on_event(event)
                 on_samples(samples)

@@ -211,7 +211,27 @@ def test_full_disk_behind_standard_output(scale):
 
 
 def test_output_nowhere(scale, tmp_path):
-    refused(rtmelody("transcribe", scale, "-o", tmp_path / "none" / "x.mid"), 8, "No such file")
+    refused(rtmelody("transcribe", scale, "-o", tmp_path / "none" / "x.mid"), 8, "make it first")
+    refused(rtmelody("transcribe", scale, "-o", tmp_path / "x.mid", "--plot", tmp_path / "none" / "x.png"), 8, "make it first")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("transcribe", "x.wav", "-o", "x.mid", "--format", "csv"), "csv"),
+        (("report", "x.wav", "--score", "x.mid", "--json", "-o", "x.html"), "--json"),
+        (("listen", "--pcm", "s16le"), "--device -"),
+        (("listen", "--no-midi", "--to", "synth"), "--to"),
+        (("listen", "--no-midi", "--bend", "mpe"), "--bend"),
+        (("pair", "listen", "192.168.0.7", "--stdio"), "--stdio"),
+        (("pair", "listen", "192.168.0.7", "--audio-only"), "--audio-only"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments, word):
+    result = rtmelody(*arguments)
+    assert result.returncode == 2
+    assert word in result.stderr.decode().splitlines()[-1]
 
 
 def test_bad_config(tmp_path):

@@ -34,6 +34,14 @@ def reference_level(samples, rate, bin_index, hop):
     return np.array(levels)
 
 
+def test_what_is_no_mono_float_signal_is_refused():
+    framing = Framing(48_000)
+    with pytest.raises(TypeError, match="divide int16 by 32768"):
+        framing.push(np.zeros(480, np.int16))
+    with pytest.raises(ValueError, match="choose a channel"):
+        framing.push(np.zeros((480, 2), np.float32))
+
+
 @pytest.mark.parametrize("bin_index", [0, 50, 82, 130])
 def test_agrees_with_float64(bin_index):
     rate = 22_050

@@ -93,7 +93,7 @@ def test_an_existing_port_and_a_virtual_one_get_the_same_notes_when_they_are_due
         command, file = ["stdbuf", "-oL", "jack_midi_dump", "-a"], stack.enter_context(dump.open("w"))
         stack.callback(stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, stdout=file)).kill)
         wait_for(lambda: any("midi-monitor" in name for name in ports()))
-        sender = Sender(midi_ports(Midi(also_to=("midi-monitor",))))
+        sender = Sender(midi_ports(Midi(also_to=("MIDI-Monitor",))))
         sink = next(name for name in ports() if "midi-monitor" in name)
         subprocess.run(["jack_connect", "rtmelody:out", sink], env=ENVIRONMENT, check=True, capture_output=True)
         due = time.monotonic() + 0.5
@@ -166,6 +166,20 @@ def test_samples_from_a_pipe_are_heard_to_the_last_one(demo, network):
     assert [event for event in heard if not isinstance(event, ToldProvisional)] == expected
     confirmed = [(event.at, event.midi) for event in heard if isinstance(event, ToldProvisional) and event.fate == "confirmed"]
     assert confirmed == [(event.at, event.midi) for event in expected if isinstance(event, ToldOn)]
+
+
+def test_what_cannot_be_read_ends_listening():
+    """An input that gives an error, and a terminal, whose keys would be samples."""
+    command = [sys.executable, "-m", "rtmelody", "listen", "--device", "-", "--no-midi", "-q"]
+    terminal, theirs = pty.openpty()
+    broken = os.open("/proc/self/mem", os.O_RDONLY)  # nothing can be read at its beginning
+    for stdin, word in ((broken, "cannot be read"), (theirs, "is a terminal")):
+        listened = subprocess.run(command, stdin=stdin, capture_output=True, check=False, timeout=60)
+        assert listened.returncode == 6
+        assert word in listened.stderr.decode()
+        assert "Traceback" not in listened.stderr.decode()
+    for descriptor in (terminal, theirs, broken):
+        os.close(descriptor)
 
 
 def test_osc_messages_arrive_too(jack_server, tmp_path):

@@ -190,6 +190,9 @@ def test_note_off_bound():
 def test_minimum_duration():
     events = play([(5, {1: 0.9}), (20,)], minimum_s=0.1, release_s=0.01)
     assert events[1].at - events[0].at == 100
+    struck = (2, {1: 0.9}, {1: 0.9})
+    events = play([(5, {1: 0.9}), struck, (2, {1: 0.9}), struck, (40, {1: 0.9})], minimum_s=0.1, refractory_s=0.0, strike_s=0.0)
+    assert events[1].at - events[0].at >= 100
 
 
 def test_gate():

@@ -106,8 +106,11 @@ def _print(found: "Checkup", losses: int) -> None:
         ("hum", f"{found.hum_hz:.0f} Hz" if found.hum_hz else "none"),
         ("notes", f"{found.notes}"),
         ("tuning", tuning),
-        ("threshold", "unknown: there was no pause" if found.gate_db is None else f"tracker.gate_db: {found.gate_db:.0f}"),
-        ("losses", f"{losses}" + (" (try a larger --block-size)" if losses else "")),
+        (
+            "threshold",
+            "unknown: there was no pause, or no sound" if found.gate_db is None else f"tracker.gate_db: {found.gate_db:.0f}",
+        ),
+        ("losses", f"{losses}" + (" (try a larger audio.block_size)" if losses else "")),
     ):
         click.echo(f"{name:16s} {value}")
     for sentence in found.advice() or ["All is well."]:

@@ -23,14 +23,16 @@ def demo(output: Path, pace: float, config_file: Path | None) -> None:
     from rtmelody.config import load_config
     from rtmelody.core.recognizer import Recognizer
     from rtmelody.events import Event, NoteOn, note_name, notes
+    from rtmelody.io import pictures
     from rtmelody.io.files import make_folder, read_audio, to_midi, write_whole
-    from rtmelody.io.pictures import picture
     from rtmelody.live import Playback, run
     from rtmelody.timebase import seconds
 
     make_folder(output)
+    pictures.check()
+    config = load_config(config_file)
     samples, rate = read_audio(Path(str(resources.files("rtmelody") / "data" / "demo.ogg")))
-    recognizer = Recognizer(rate, load_config(config_file))
+    recognizer = Recognizer(rate, config)
     events: list[Event] = []
 
     def show(event: Event) -> None:
@@ -46,7 +48,8 @@ def demo(output: Path, pace: float, config_file: Path | None) -> None:
     status = run(Playback(samples, rate, pace=pace), recognizer, show)
     found = notes(events, rate)
     write_whole(output / "demo.mid", to_midi(found))
-    write_whole(output / "demo.png", picture(samples, rate, found, "rtmelody demo"))
+    drawing = pictures.picture(samples, rate, found, "rtmelody demo", config.tuning.a4_hz)
+    write_whole(output / "demo.png", drawing)
     click.echo(
         f"{len(found)} notes in {status.seconds:.1f} s, {status.overflows} overflows; see {output}/demo.mid and demo.png"
     )

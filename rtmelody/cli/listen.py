@@ -34,7 +34,9 @@ POLL_S, VIEW_S = 0.005, 0.02  # for programs, which wait for events; for people
 @click.option("--latency", type=DeviceLatency(), metavar="low|high|TIME", help="What to ask of the device (10ms, 0.01).")
 @click.option("--port", help="Name of the virtual MIDI port.")
 @click.option("--to", "also_to", multiple=True, help="Send to this existing MIDI port too (a part of its name); repeatable.")
-@click.option("--transpose", type=int, help="Semitones.")
+@click.option(
+    "--transpose", type=int, help="Semitones by which what is sent is moved; --json and --record keep what was played."
+)
 @click.option("--scale", help="Move notes to a scale: 'C major', 'F# minor', 'A minor pentatonic' …")
 @click.option("--fixed-latency", type=Duration(), help="Send each note so long after its estimated onset (60ms, 0.06).")
 @click.option(
@@ -47,10 +49,10 @@ POLL_S, VIEW_S = 0.005, 0.02  # for programs, which wait for events; for people
     "--pcm", type=click.Choice(["s16le", "s24le", "s32le", "f32le"]), help="Format of (mono) samples on standard input."
 )
 @click.option("--osc", metavar="HOST:PORT", help="Send OSC messages there too (/rtmelody/on, /rtmelody/off).")
-@click.option("--no-midi", is_flag=True, help="Show notes without sending them.")
+@click.option("--no-midi", is_flag=True, help="Open no MIDI port.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an event instead of the view.")
 @click.option("--provisional", is_flag=True, help="With --json: also tell of notes before they are certain.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but faults.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but faults, and events with --json.")
 @config_option
 def listen(
     device: str | None,
@@ -97,6 +99,8 @@ def listen(
 
     if provisional and not as_json:
         raise click.UsageError("--provisional is for programs: give --json too.")
+    if no_midi and (port or also_to or bend):
+        raise click.UsageError("--no-midi opens no port: leave out --port, --to and --bend.")
     config = overridden(
         load_config(config_file),
         audio={
@@ -119,6 +123,8 @@ def listen(
             "osc": osc,
         },
     )
+    if pcm and config.audio.device != "-":
+        raise click.UsageError("--pcm is for samples on standard input: give --device - too.")
     stopping = until_signal()
     pause_s = POLL_S if as_json else VIEW_S
     with Engine(config, midi=not no_midi, record=record, provisional=provisional) as engine, keyboard() as typed:

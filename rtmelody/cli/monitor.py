@@ -192,13 +192,10 @@ def _address(host: str) -> str:
 
 
 def _write(report: Path, hub: "Hub") -> None:
-    import msgspec
-
     from rtmelody.core.assessment import assess
     from rtmelody.io.files import write_whole
-    from rtmelody.io.reports import page
+    from rtmelody.io.reports import content
 
     if hub.score:
-        found = assess(hub.score, hub.heard())
-        write_whole(report, msgspec.json.encode(found) if report.suffix == ".json" else page("Performance", found))
+        write_whole(report, content(report, "Performance", assess(hub.score, hub.heard())))
         click.echo(f"-> {report}", err=True)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 CALL_PATIENCE_S = 120.0
 DEMO_RATE, DEMO_NOISE = 44_100, 0.01
 
-PORTS = range(1, 65_536)
-
 Call = Callable[[threading.Event], "Channel"]
 
 
@@ -38,6 +36,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, int]:
         """Host and port, with defaults for what is missing."""
+        from rtmelody.config import PORTS
         from rtmelody.io.channel import DEFAULT_PORT
 
         if isinstance(value, tuple):
@@ -118,6 +117,7 @@ def listen(address: tuple[str, int], **options: Any) -> None:
     """Wait for a device that connects (to ADDRESS, HOST:PORT; default: every interface, port 47600)."""
     from rtmelody.pairing.melody import Role
 
+    _refuse_unused(address, **options)
     _pair(Role.RESPONDER, listening(address), **options)
 
 
@@ -129,8 +129,7 @@ def connect(address: tuple[str, int], **options: Any) -> None:
     """Connect to a device that listens at ADDRESS (HOST or HOST:PORT)."""
     from rtmelody.pairing.melody import Role
 
-    if options["audio_only"] and (address[0] or options["stdio"]):
-        raise click.UsageError("--audio-only needs no network: leave out the address and --stdio.")
+    _refuse_unused(address, **options)
     if not (address[0] or options["stdio"] or options["audio_only"]):
         raise click.UsageError("Give the address of the device that listens, or --stdio, or --audio-only.")
     _pair(Role.INITIATOR, calling(address), **options)
@@ -182,12 +181,13 @@ def demo(output: Path, audio_only: bool, seed: int, config_file: Path | None) ->
     from rtmelody.config import load_config
     from rtmelody.core.recognizer import Recognizer
     from rtmelody.events import notes
+    from rtmelody.io import pictures
     from rtmelody.io.files import make_folder, write_whole
-    from rtmelody.io.pictures import picture
     from rtmelody.pairing.air import Room, meet
     from rtmelody.pairing.melody import Role
 
     make_folder(output)
+    pictures.check()
     config, rng = load_config(config_file), np.random.default_rng(seed)
     parties = {role: PartyApart(role, DEMO_RATE, config.model, audio_only) for role in Role}
     noise = Room(noise=lambda _role, count: rng.normal(0, DEMO_NOISE, count).astype(np.float32))
@@ -196,7 +196,7 @@ def demo(output: Path, audio_only: bool, seed: int, config_file: Path | None) ->
     recognizer = Recognizer(DEMO_RATE, config)
     found = notes(recognizer.push(heard) + recognizer.flush(), DEMO_RATE)
     title = "rtmelody pair demo: what the responder heard, the other device and then itself"
-    write_whole(output / "pair-demo.png", picture(heard, DEMO_RATE, found, title))
+    write_whole(output / "pair-demo.png", pictures.picture(heard, DEMO_RATE, found, title, config.tuning.a4_hz))
     for role, party in parties.items():
         result = party.result()
         click.echo(f"{role.name.lower():10s} Paired with {result.peer_id}; {result.notes_wrong} of the notes were misheard.")
@@ -215,6 +215,14 @@ def listening(address: tuple[str, int]) -> Call:
     from rtmelody.io.channel import Tcp
 
     return lambda stopping: Tcp.accept(*address, CALL_PATIENCE_S, stopping)
+
+
+def _refuse_unused(address: tuple[str, int], audio_only: bool, stdio: bool, **_others: Any) -> None:
+    """Raises UsageError for ways to a channel that exclude each other."""
+    if audio_only and (address[0] or stdio):
+        raise click.UsageError("--audio-only needs no network: leave out the address and --stdio.")
+    if stdio and address[0]:
+        raise click.UsageError("--stdio needs no address: leave it out.")
 
 
 def _pair(

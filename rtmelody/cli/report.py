@@ -12,7 +12,12 @@ from rtmelody.cli.options import config_option, recognizer_for
 @click.option(
     "--score", required=True, type=click.Path(path_type=Path, dir_okay=False), help="MIDI, MusicXML or ABC, one melody."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: RECORDING's name and .html.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="HTML, or .json; default: RECORDING's name and .html.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object instead.")
 @config_option
 def report(recording: Path, score: Path, output: Path | None, as_json: bool, config_file: Path | None) -> None:
@@ -26,17 +31,22 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     """  # noqa: D301 (click wants the character itself)
     import msgspec
 
+    if as_json and output:
+        raise click.UsageError("--json prints on standard output: leave -o out, or give -o a name that ends in .json alone.")
     from rtmelody.config import load_config
     from rtmelody.core.assessment import assess
     from rtmelody.events import notes
     from rtmelody.io.files import check_place, open_audio, protect, refuse_existing, write_whole
-    from rtmelody.io.reports import page
+    from rtmelody.io.pictures import check
+    from rtmelody.io.reports import content
     from rtmelody.io.scores import read_score
 
     target = output or Path(f"{'report' if str(recording) == '-' else recording.stem}.html")
     protect([recording, score], [] if as_json else [target])
     if not as_json:
         check_place(target)
+        if target.suffix.lower() != ".json":
+            check()
     if not (as_json or output):
         refuse_existing(target)
     expected = read_score(score)
@@ -48,6 +58,6 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    write_whole(target, page(f"{recording.stem}: {score.stem}", found))
+    write_whole(target, content(target, f"{recording.stem}: {score.stem}", found))
     counts = ", ".join(f"{getattr(found, kind)} {kind}" for kind in ("right", "wrong", "missed", "extra"))
     click.echo(f"{counts}; {found.reached} of {found.notes} notes reached -> {target}", err=True)

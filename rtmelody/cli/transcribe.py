@@ -43,16 +43,21 @@ def transcribe(
     """  # noqa: D301 (click wants the character itself)
     from rtmelody.config import load_config
     from rtmelody.core.network import Network, model_folder
-    from rtmelody.io.files import protect, refuse_existing
+    from rtmelody.io import pictures
+    from rtmelody.io.files import check_place, protect, refuse_existing
 
     if plot and len(files) > 1:
         raise click.UsageError("--plot draws one file: give one FILE.")
-    kind = kind or _kind_of(output)
+    kind = _kind_of(output, kind)
     targets = _targets(files, output, kind)
     written = [target for target in [*targets, *([plot] if plot else [])] if target != STDIO]
     if len(set(written)) < len(written):
         raise OutputError("Two results would be written to the same file: give them different names or folders.")
     protect(files, written)
+    for target in written:
+        check_place(target)
+    if plot:
+        pictures.check()
     for target in targets if output is None else ():
         refuse_existing(target)
     config = load_config(config_file)
@@ -96,15 +101,18 @@ def _transcribe_one(
         if not quiet:
             click.echo(f"{file}: {len(found)} notes -> {target}", err=True)
     if plot:
-        files.write_whole(plot, pictures.picture(np.concatenate(beginning), audio.rate, found, file.name))
+        drawing = pictures.picture(np.concatenate(beginning), audio.rate, found, file.name, config.tuning.a4_hz)
+        files.write_whole(plot, drawing)
 
 
-def _kind_of(output: Path | None) -> str:
-    """The format that the output's suffix asks for."""
+def _kind_of(output: Path | None, kind: str | None) -> str:
+    """The format that is asked for, by name or by the output's suffix."""
     suffix = output.suffix.lower().removeprefix(".") if output and not output.is_dir() else ""
-    if suffix and suffix not in FORMATS:
+    if suffix in FORMATS and kind not in (None, suffix):
+        raise click.UsageError(f"{output} would hold {kind}: give it that suffix, or another --format.")
+    if suffix and not kind and suffix not in FORMATS:
         raise click.UsageError(f"What is a .{suffix} file of notes? Give --format, or a suffix of {', '.join(FORMATS)}.")
-    return suffix or "mid"
+    return kind or suffix or "mid"
 
 
 def _targets(files: tuple[Path, ...], output: Path | None, kind: str) -> list[Path]:

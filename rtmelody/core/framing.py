@@ -129,9 +129,11 @@ class Framing:
         A single frame, the live case, always lies in the same memory: the next call overwrites it.
         What no microphone can mean, and the resonators would remember for ever, is not taken at its word: NaN counts as 0, an
         absurd level as 40 dB above full scale.
+
+        Raises TypeError for integers, whose full scale is another, and ValueError for several channels.
         """
-        if samples.dtype != np.float32:
-            samples = samples.astype(np.float32)
+        if samples.dtype != np.float32 or samples.ndim != 1:
+            samples = _mono_floats(samples)
         count = (self._gathered_samples + len(samples)) // self.hop
         # One compiled call, nothing allocated, and no arithmetic outside: in a live process, whose caches are cold after every
         # sleep, each NumPy call costs a third of what the whole bank does.
@@ -156,6 +158,14 @@ class Framing:
             rotation=np.empty((count, self.front_end.bins), np.complex64),
             level_db=np.empty(count, np.float32),
         )
+
+
+def _mono_floats(samples: NDArray[Any]) -> Floats:
+    if samples.dtype.kind != "f":
+        raise TypeError(f"Samples must be floats with full scale ±1, not {samples.dtype}: divide int16 by 32768.")
+    if samples.ndim != 1:
+        raise ValueError(f"Samples must be mono, [n], not of shape {samples.shape}: choose a channel.")
+    return samples.astype(np.float32)
 
 
 def _decay(frequencies: NDArray[np.float64], front_end: FrontEnd, sample_rate: float) -> NDArray[np.float64]:

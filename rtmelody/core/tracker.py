@@ -167,7 +167,7 @@ class Tracker:
     def _signal(self, posterior: Posterior, best: int) -> Signal:
         settled = self._note is None or self._age >= self._minimum
         probable = posterior.classes.item(best) >= self.thresholds.on_probability and self._open(posterior)
-        if best == self._note and probable and self._struck_again():
+        if best == self._note and settled and probable and self._struck_again():
             return Signal.STRUCK
         rival = probable and self._is_other(best)
         if rival and settled and self._suffices(posterior, best):

@@ -5,6 +5,7 @@ being written, or has been since, the reader looks again (a sequence lock: Lamet
 systems", 2005).
 """
 
+import zlib
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
@@ -18,7 +19,7 @@ from rtmelody.events import ToldAll
 SLOT = 240  # bytes of content
 EVENTS = 1_024  # slots: a minute of the fastest playing
 TRIES = 1_000
-HEADER = np.dtype([("version", "<u8"), ("size", "<u8")])
+HEADER = np.dtype([("version", "<u8"), ("size", "<u4"), ("sum", "<u4")])
 PLACE = np.dtype([("header", HEADER), ("content", "u1", SLOT)])
 
 
@@ -112,15 +113,18 @@ def _write(places: NDArray[Any], place: int, version: int, content: bytes) -> No
     """Fill a place; its version is odd meanwhile."""
     header = places["header"]
     header["version"][place] = version - 1
-    header["size"][place] = len(content)
+    header["size"][place], header["sum"][place] = len(content), zlib.crc32(content)
     places["content"][place, : len(content)] = np.frombuffer(content, np.uint8)
     header["version"][place] = version
 
 
 def _read(places: NDArray[Any], place: int, version: int) -> bytes:
-    """What a place holds if that is, all the while, of this version; else nothing."""
+    """What a place holds if that is, all the while, of this version; else nothing.
+
+    Processors that reorder memory (ARM) may show a version before its content: hence the sum.
+    """
     header = places["header"]
     if header["version"][place] != version:
         return b""
     content: bytes = places["content"][place, : int(header["size"][place])].tobytes()
-    return content if header["version"][place] == version else b""
+    return content if header["version"][place] == version and header["sum"][place] == zlib.crc32(content) else b""

@@ -64,6 +64,7 @@ class Engine:
 
         Raises RtmelodyError if it cannot go on.
         """
+        code = self._process.exitcode  # asked before reading, so that the last report is not missed
         lines = self._reports()
         if self._missed:
             lines.append(f"{self._missed} events came faster than they were read.")
@@ -75,7 +76,7 @@ class Engine:
         if now - self._looked_at > LOOKS_S:
             self._lenient_until = now + BEAT_S
         self._looked_at = now
-        if trouble := self._trouble():
+        if trouble := self._trouble(code):
             lines.append(trouble)
             self._replace()
         return lines
@@ -153,15 +154,15 @@ class Engine:
             self._process.join(STOPPING_S)
         return lines
 
-    def _trouble(self) -> str:
-        """Why the process must be replaced; empty if it need not be."""
-        if self._process.exitcode == 0 and self._stdin:
+    def _trouble(self, code: int | None) -> str:
+        """Why the process, which has ended with a code or has not, must be replaced; empty if it need not be."""
+        if code == 0 and self._stdin:
             self.ended = True
             return ""
-        if self._process.exitcode == HUNG:
+        if code == HUNG:
             return "The sound system hung: starting anew."
-        if self._process.exitcode is not None:
-            return f"The engine ended (code {self._process.exitcode}): starting anew."
+        if code is not None:
+            return f"The engine ended (code {code}): starting anew."
         beat = self.snapshot.at if self.snapshot.at > self._started else self._started + STARTING_S - BEAT_S
         now = time.monotonic()
         return "The engine hung: starting anew." if now - beat > BEAT_S and now > self._lenient_until else ""
@@ -192,6 +193,8 @@ def _standard_input() -> Connection:
     """A copy of it that another process can be given."""
     if sys.platform == "win32":
         raise AudioDeviceError("Windows cannot hand on standard input: use `rtmelody transcribe -`, or a device.")
+    if sys.stdin and sys.stdin.isatty():
+        raise AudioDeviceError("Standard input is a terminal: lead samples into it (arecord -f S16_LE -r 48000 | rtmelody …).")
     try:
         return Connection(os.dup(0), writable=False)
     except OSError as error:

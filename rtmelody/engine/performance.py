@@ -145,6 +145,7 @@ class Performance:
         midi = self._config.midi
         ports: list[Port] = _midi_ports(midi) if self._plan.midi else []
         ports += [OscPort(midi.osc)] if midi.osc else []
+        self._output.close()
         self._output, self._connected = Sender(ports, midi.fixed_latency_s or 0.0), True
         self._output.panic()  # an engine that died may have left a note to an existing port
 
@@ -173,7 +174,7 @@ class Performance:
         time.sleep(RETRY_S)  # waiting for the event could keep a signal's handler from setting it
 
     def _listen(self, source: Source) -> None:
-        """From one fault of the input to the next; the first input's, if it never sent anything, is the end."""
+        """From one fault of the input to the next; the first input's, if it never sent anything, is the end, and a pipe's."""
         try:
             self._run(source)
             if self._stdin:
@@ -183,7 +184,7 @@ class Performance:
             fault = str(error)
         heard = self._recognizer is not None and self._recognizer.at > 0
         self._patient = self._patient or heard
-        if fault and self._patient:
+        if fault and self._patient and not self._stdin:
             self._snapshot.faults += 1
             _tell(self._parent, fault)
             self._deck.put(Fault(self._now(), fault))

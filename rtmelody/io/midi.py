@@ -161,9 +161,11 @@ def _mapped_errors() -> Iterator[None]:
 
 def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:
     """Try every backend: rtmidi picks the first compiled one even where it cannot run."""
+    offered: set[str] = set()
     for api in rtmidi.get_compiled_api():
         with suppress(rtmidi.RtMidiError, NotImplementedError):
             out = rtmidi.MidiOut(api, name=name)
+            offered.update(out.get_ports())
             try:
                 _connect(out, name, existing)
             except (rtmidi.RtMidiError, NotImplementedError, StopIteration):
@@ -171,7 +173,10 @@ def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:
             else:
                 return out
     if existing:
-        raise MidiError(f"There is no MIDI port with {existing!r} in its name: start the program it belongs to first.")
+        there = f"there are {', '.join(sorted(offered))}" if offered else "there are none"
+        raise MidiError(
+            f"There is no MIDI port with {existing!r} in its name ({there}): start the program it belongs to first."
+        )
     raise MidiError(
         "No MIDI port can be opened: start JACK or load the ALSA sequencer (`modprobe snd-seq`); on Windows, make a port named "
         f"{name} with loopMIDI; or go without MIDI with --no-midi."
@@ -181,8 +186,9 @@ def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:
 def _connect(out: rtmidi.MidiOut, name: str, existing: str | None) -> None:
     """Make the virtual port, or find the existing one; whatever cannot be done raises."""
     if existing or out.get_current_api() == rtmidi.API_WINDOWS_MM:  # has no virtual ports: loopMIDI makes one of that name
-        wanted = existing or name
-        out.open_port(next(place for place, port in enumerate(out.get_ports()) if wanted in port), "to")
+        wanted, ports = existing or name, enumerate(out.get_ports())
+        matching = sorted((port != wanted, place) for place, port in ports if wanted.lower() in port.lower())
+        out.open_port(next(place for _, place in matching), "to")  # an exact name comes first
     else:
         # CoreMIDI shows the port's name alone, JACK and ALSA put the client's before it.
         out.open_virtual_port(name if out.get_current_api() == rtmidi.API_MACOSX_CORE else "out")

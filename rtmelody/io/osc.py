@@ -6,10 +6,10 @@ from typing import Any
 
 from pythonosc.udp_client import SimpleUDPClient
 
+from rtmelody.config import PORTS
 from rtmelody.errors import ConfigError
 from rtmelody.events import Event, NoteOn
 
-PORTS = range(1, 65_536)
 ON, OFF, BEND, PANIC = "/rtmelody/on", "/rtmelody/off", "/rtmelody/bend", "/rtmelody/panic"
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rtmelody.config import Audio
 from rtmelody.core.ring import Ring
-from rtmelody.errors import ConfigError
+from rtmelody.errors import AudioDeviceError, ConfigError
 
 SAMPLE_RATE = 48_000  # where none is set
 BLOCK = 4_096  # bytes at most
@@ -31,16 +31,22 @@ class PcmInput:
         self.xruns = 0
         self.ring = Ring(max(round(settings.ring_s * self.sample_rate), BLOCK))
         self._format, self._descriptor = settings.pcm, descriptor
-        self._stopping = threading.Event()
+        self._stopping, self._failure = threading.Event(), ""
         self._thread = threading.Thread(target=self._read, name="pcm", daemon=True)
 
     @property
     def finished(self) -> bool:
-        """Whether the input has ended."""
+        """Whether the input has ended.
+
+        Raises AudioDeviceError if it cannot be read.
+        """
+        if self._failure:
+            raise AudioDeviceError(f"Standard input cannot be read ({self._failure}): start its sender anew.")
         return not self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to read."""
+        os.set_blocking(self._descriptor, True)  # which others may have changed
         self._thread.start()
 
     def stop(self) -> bool:
@@ -52,7 +58,7 @@ class PcmInput:
         """Until the end; what is left of a last, incomplete sample is dropped."""
         size = int(self._format[1:3]) // 8
         rest = b""
-        while not self._stopping.is_set() and (data := os.read(self._descriptor, BLOCK)):
+        while not self._stopping.is_set() and (data := self._next()):
             data = rest + data
             whole = len(data) // size * size
             rest = data[whole:]
@@ -60,6 +66,14 @@ class PcmInput:
             while self.ring.space < len(samples) and not self._stopping.is_set():
                 time.sleep(WAIT_S)
             self.ring.write(samples)
+
+    def _next(self) -> bytes:
+        """What has come; nothing at the end."""
+        try:
+            return os.read(self._descriptor, BLOCK)
+        except OSError as error:
+            self._failure = str(error)
+            return b""
 
 
 def decoded(data: bytes, pcm: str) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """A picture of a recognized recording: what the resonators heard, the notes, and when each was announced."""
 
 import io
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,27 @@ from rtmelody.io.files import presentable
 WIDEST_S = 60.0  # more than this fits no page: the picture then shows the beginning
 
 
-def picture(samples: NDArray[np.float32], sample_rate: float, notes: list[Note], title: str) -> bytes:
-    """A PNG of the first minute of a recording.
+def check() -> None:
+    """Raises OutputError, before long work, if no picture could be drawn after it."""
+    if find_spec("matplotlib") is None:
+        raise OutputError("Pictures need matplotlib: run `pip install 'rtmelody[plot]'`.")
+
+
+def picture(samples: NDArray[np.float32], sample_rate: float, notes: list[Note], title: str, a4_hz: float = 440.0) -> bytes:
+    """A PNG of the first minute of a recording; its pitches are counted from `a4_hz`.
 
     Raises OutputError without matplotlib.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise OutputError("Pictures need matplotlib: run `pip install 'rtmelody[plot]'`.") from error
+    check()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     shown = samples[: round(WIDEST_S * sample_rate)]
     length = len(shown) / sample_rate
     figure = Figure(figsize=(min(24.0, max(8.0, 1.1 * length)), 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     roll, delays = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    _draw_spectrum(roll, shown, sample_rate, length)
+    _draw_spectrum(roll, shown, Framing(sample_rate, a4_hz=a4_hz), length)
     visible = [note for note in notes if note.onset < length]
     _draw_notes(roll, visible)
     _draw_delays(delays, visible)
@@ -40,9 +46,8 @@ def picture(samples: NDArray[np.float32], sample_rate: float, notes: list[Note],
     return content.getvalue()
 
 
-def _draw_spectrum(axes: Any, samples: NDArray[np.float32], sample_rate: float, length: float) -> None:
+def _draw_spectrum(axes: Any, samples: NDArray[np.float32], framing: Framing, length: float) -> None:
     """The resonator bank's own spectrogram, dB relative to the loudest bin of the recording."""
-    framing = Framing(sample_rate)
     # At least one hop: a picture of nothing is still a picture.
     frames = framing.push(np.concatenate((samples, np.zeros(framing.hop, np.float32))))
     bins = framing.front_end.bins

@@ -4,16 +4,27 @@ import io
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
+import msgspec
+
 from rtmelody.core.assessment import Assessment, Bar, Verdict
-from rtmelody.errors import OutputError
 from rtmelody.events import note_name
 from rtmelody.io.files import presentable
+from rtmelody.io.pictures import check
 
 COLOURS = {"right": "#2e7d32", "wrong": "#c62828", "missed": "#9e9e9e", "extra": "#ef6c00"}
 PAGE = files("rtmelody").joinpath("data", "report.html")
+
+
+def content(path: Path, title: str, found: Assessment) -> bytes:
+    """The report as the suffix of its file asks for: JSON, or else HTML.
+
+    Raises OutputError for HTML without matplotlib.
+    """
+    return msgspec.json.encode(found) if path.suffix.lower() == ".json" else page(title, found)
 
 
 def page(title: str, found: Assessment) -> bytes:
@@ -81,10 +92,9 @@ def _tempo(bars: Sequence[Bar]) -> str:
 
 
 def _figure(height: float, label: str) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise OutputError("Reports need matplotlib: run `pip install 'rtmelody[monitor]'`.") from error
+    check()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, height), layout="constrained")
     axes = figure.subplots()
     axes.set_ylabel(label)

@@ -4,7 +4,6 @@ Sound and events are written while it lasts, by a thread of its own, so that a s
 second. The notes are made of the events at the end, or, where a crash came before it, when the next session begins.
 """
 
-import math
 import queue
 import threading
 import time
@@ -19,7 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from rtmelody.errors import OutputError
-from rtmelody.events import Note, Told, ToldOff, ToldOn
+from rtmelody.events import Told, ToldOff, ToldOn, finished
 from rtmelody.io.files import make_folder, to_midi, write_whole
 
 SOUND, EVENTS, NOTES = "audio.flac", "events.jsonl", "notes.mid"
@@ -139,7 +138,7 @@ def complete(parent: Path) -> None:
 
 def _write_notes(folder: Path) -> None:
     """A session's notes; one that goes on yet writes them again at its end."""
-    write_whole(folder / NOTES, to_midi(list(_notes((folder / EVENTS).read_bytes().splitlines()))))
+    write_whole(folder / NOTES, to_midi(finished(_certain((folder / EVENTS).read_bytes().splitlines()))))
 
 
 def _new_folder(parent: Path) -> Path:
@@ -158,25 +157,10 @@ def _new_folder(parent: Path) -> Path:
             return folder
 
 
-def _notes(lines: Iterable[bytes]) -> Iterable[Note]:
-    """What began and ended, none longer than to the next one's onset; a line that a crash has cut is left out."""
-    began: ToldOn | None = None
-    ended = math.inf
+def _certain(lines: Iterable[bytes]) -> Iterator[Told]:
+    """What began and ended; a line that a crash has cut is left out."""
     for line in lines:
         with suppress(msgspec.DecodeError):
             entry = msgspec.json.decode(line, type=Entry)
-            if isinstance(entry, ToldOff):
-                ended = entry.at
-            elif isinstance(entry, ToldOn):
-                if began:
-                    yield _note(began, min(ended, entry.onset))
-                began, ended = entry, math.inf
-    if began and ended < math.inf:
-        yield _note(began, ended)
-
-
-def _note(began: ToldOn, ended: float) -> Note:
-    """A millisecond long at least."""
-    return Note(
-        began.onset, max(began.onset + 0.001, ended), began.midi, began.velocity, began.confidence, began.cents, began.at
-    )
+            if isinstance(entry, ToldOn | ToldOff):
+                yield entry

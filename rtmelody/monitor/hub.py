@@ -12,7 +12,7 @@ from rtmelody.config import Config, Speed
 from rtmelody.core.score import Follower, ScoreNote
 from rtmelody.engine.engine import Engine
 from rtmelody.errors import RtmelodyError
-from rtmelody.events import Note, ToldAll, ToldOn, ToldProvisional
+from rtmelody.events import Note, Told, ToldAll, ToldOff, ToldOn, ToldProvisional, finished
 
 POLL_S = 0.005
 SHOWN_S = 0.033  # so often the state is told, if nothing happens
@@ -56,9 +56,8 @@ class Hub:
         self.dropped = 0  # messages, of viewers that have left
         self.recent: deque[bytes] = deque(maxlen=REMEMBERED)
         self.score = score
-        self._played: deque[Note] = deque(maxlen=KEPT)
+        self._told: deque[Told] = deque(maxlen=2 * KEPT)  # each with its end
         self._follower = Follower(score, remember=False) if score else None
-        self._sounding: ToldOn | None = None
         self._settings: dict[str, Any] = {
             "threshold": config.tracker.on_probability,
             "lowest_threshold": config.tracker.off_probability,
@@ -133,7 +132,8 @@ class Hub:
 
     def heard(self) -> list[Note]:
         """The performance so far; the note that sounds ends with the decision for it, as yet."""
-        return [*self._played, *([self._note(self._sounding, self._sounding.at)] if self._sounding else [])]
+        last = self._told[-1] if self._told else None
+        return finished([*self._told, *([ToldOff(last.at, last.midi)] if isinstance(last, ToldOn) else [])])
 
     def _hear(self, event: ToldAll) -> None:
         """An event for everybody, and for the score if it is certain."""
@@ -141,18 +141,10 @@ class Hub:
         if isinstance(event, ToldProvisional):
             self._tell(message)
             return
-        if isinstance(event, ToldOn):
-            self._sounding = event
-            if self._follower:
-                message["place"] = self._follower.hear(event.onset, event.midi)
-        elif self._sounding:
-            on, self._sounding = self._sounding, None
-            self._played.append(self._note(on, event.at))
+        self._told.append(event)
+        if self._follower and isinstance(event, ToldOn):
+            message["place"] = self._follower.hear(event.onset, event.midi)
         self._tell(message, keep=True)
-
-    @staticmethod
-    def _note(on: ToldOn, offset: float) -> Note:
-        return Note(on.onset, offset, on.midi, on.velocity, on.confidence, on.cents, on.at)
 
     def _tell(self, message: dict[str, Any], keep: bool = False) -> None:
         encoded = encode(message)

@@ -86,7 +86,7 @@ class Tracker(Section, frozen=True, kw_only=True):
     sure_probability: Probability | None = None
     melody_s: Seconds = 1.0
     slide: Annotated[float, Meta(ge=1.0, le=100.0)] = 6.4
-    strike: Probability = 0.25
+    strike: Probability = 0.2
     strike_s: Seconds = 0.02
     refractory_s: Seconds = 0.07
     minimum_s: Seconds = 0.03

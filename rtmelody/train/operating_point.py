@@ -36,7 +36,7 @@ GRID = {
     "on_probability": (0.5, 0.55, 0.6, 0.65, 0.7),
     "evidence_s": (0.0105, 0.0125, 0.016, 0.022),
     "sure_probability": (0.75, 0.85),
-    "strike": (0.2, 0.25, 0.3),
+    "strike": (0.15, 0.175, 0.2, 0.25),
 }
 
 Stream = tuple[evaluate.Case, list[Posterior]]

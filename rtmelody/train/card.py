@@ -93,5 +93,5 @@ def _sources(folders: list[Path], soundfonts: list[Path]) -> str:
         licensed.setdefault(licence.read_text(encoding="utf-8").strip(), []).append(licence.parent.name)
     parts += [f"### {', '.join(names)}\n\n{text}" for text, names in licensed.items()]
     return "\n\n".join(
-        [*parts, "### Synthetic\n\nTones, rooms, babble (espeak-ng) and noises made by `rtmelody train` itself."]
+        [*parts, "### Synthetic\n\nTones, instruments, rooms, babble (espeak-ng) and noises made by `rtmelody train` itself."]
     )

@@ -116,7 +116,7 @@ def draw(result: dict[str, Any], folder: Path) -> None:
 def _heard(result: dict[str, Any]) -> str:
     rows = [("", "notes")]
     for name, conditions in result["peers"][OURS]["tables"].items():
-        rows += [(f"{name}, {condition}", str(groups["all"]["notes"])) for condition, groups in conditions.items()]
+        rows += [(f"{name}, {condition}", f"{groups['all']['notes']:.0f}") for condition, groups in conditions.items()]
     alone = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in result["noise_alone_s"].items())
     return f"{_table(rows)}\n\nNoise alone: {alone}."
 
@@ -152,7 +152,7 @@ def _recordings(result: dict[str, Any]) -> str:
     groups = result["peers"][OURS]["tables"].get("recordings", {}).get("clean", {})
     if not groups:
         return ""
-    counts = _table([("", *groups), ("notes", *(str(one["notes"]) for one in groups.values()))])
+    counts = _table([("", *groups), ("notes", *(f"{one['notes']:.0f}" for one in groups.values()))])
     columns = {group: _figure("recordings", "clean", "f1_live_100", group) for group in groups}
     return f"{counts}\n\n{STITCHED}\n\n{_peers(result, columns)}"
 

@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether no more samples will be written."""
+        """Whether no more samples will be written. May raise AudioDeviceError if it has broken."""
 
     def start(self) -> None:
         """Begin to write."""

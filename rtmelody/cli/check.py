@@ -99,6 +99,7 @@ def _listen(config: "Config", seconds: float, quiet: bool) -> tuple["Checkup", i
 
 def _print(found: "Checkup", losses: int) -> None:
     tuning = "-" if found.cents is None else f"{found.cents:+.0f} cents (A4 = {found.a4_hz:.1f} Hz)"
+    threshold = "unknown: there was no pause, or no sound" if found.gate_db is None else f"tracker.gate_db: {found.gate_db:.0f}"
     for name, value in (
         ("loudest", f"{found.peak_db:.0f} dB"),
         ("noise floor", f"{found.floor_db:.0f} dB"),
@@ -106,10 +107,7 @@ def _print(found: "Checkup", losses: int) -> None:
         ("hum", f"{found.hum_hz:.0f} Hz" if found.hum_hz else "none"),
         ("notes", f"{found.notes}"),
         ("tuning", tuning),
-        (
-            "threshold",
-            "unknown: there was no pause, or no sound" if found.gate_db is None else f"tracker.gate_db: {found.gate_db:.0f}",
-        ),
+        ("threshold", threshold),
         ("losses", f"{losses}" + (" (try a larger audio.block_size)" if losses else "")),
     ):
         click.echo(f"{name:16s} {value}")

@@ -31,22 +31,20 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     """  # noqa: D301 (click wants the character itself)
     import msgspec
 
-    if as_json and output:
-        raise click.UsageError("--json prints on standard output: leave -o out, or give -o a name that ends in .json alone.")
     from rtmelody.config import load_config
     from rtmelody.core.assessment import assess
     from rtmelody.events import notes
     from rtmelody.io.files import check_place, open_audio, protect, refuse_existing, write_whole
-    from rtmelody.io.pictures import check
-    from rtmelody.io.reports import content
+    from rtmelody.io.reports import check, content
     from rtmelody.io.scores import read_score
 
+    if as_json and output:
+        raise click.UsageError("--json is for standard output: give it alone, or -o FILE.json alone.")
     target = output or Path(f"{'report' if str(recording) == '-' else recording.stem}.html")
     protect([recording, score], [] if as_json else [target])
     if not as_json:
         check_place(target)
-        if target.suffix.lower() != ".json":
-            check()
+        check(target)
     if not (as_json or output):
         refuse_existing(target)
     expected = read_score(score)

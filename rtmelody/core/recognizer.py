@@ -112,7 +112,7 @@ class Recognizer:
         return self.framing.a4_hz if self._tuning.follow else self._tuning.a4_hz
 
     def _deviates(self) -> float | None:
-        """The same from the pitch in the player's tuning, in which notes are named (-60…60)."""
+        """How many cents that is from the pitch in the player's tuning, in which notes are named (-60…60)."""
         pitch = self.tracker.sounding
         return None if pitch is None or self._rotation is None else self._tuner.cents(self._rotation, pitch)
 

@@ -165,8 +165,8 @@ def _open_port(name: str, existing: str | None) -> rtmidi.MidiOut:
     for api in rtmidi.get_compiled_api():
         with suppress(rtmidi.RtMidiError, NotImplementedError):
             out = rtmidi.MidiOut(api, name=name)
-            offered.update(out.get_ports())
             try:
+                offered.update(out.get_ports() if existing else ())
                 _connect(out, name, existing)
             except (rtmidi.RtMidiError, NotImplementedError, StopIteration):
                 out.delete()  # a client that lingers would hinder its namesake on the next server

@@ -12,11 +12,17 @@ import msgspec
 
 from rtmelody.core.assessment import Assessment, Bar, Verdict
 from rtmelody.events import note_name
+from rtmelody.io import pictures
 from rtmelody.io.files import presentable
-from rtmelody.io.pictures import check
 
 COLOURS = {"right": "#2e7d32", "wrong": "#c62828", "missed": "#9e9e9e", "extra": "#ef6c00"}
 PAGE = files("rtmelody").joinpath("data", "report.html")
+
+
+def check(path: Path) -> None:
+    """Raises OutputError, before long work, if `content` could not be made after it."""
+    if not _is_json(path):
+        pictures.check()
 
 
 def content(path: Path, title: str, found: Assessment) -> bytes:
@@ -24,7 +30,11 @@ def content(path: Path, title: str, found: Assessment) -> bytes:
 
     Raises OutputError for HTML without matplotlib.
     """
-    return msgspec.json.encode(found) if path.suffix.lower() == ".json" else page(title, found)
+    return msgspec.json.encode(found) if _is_json(path) else page(title, found)
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
 
 
 def page(title: str, found: Assessment) -> bytes:
@@ -92,7 +102,7 @@ def _tempo(bars: Sequence[Bar]) -> str:
 
 
 def _figure(height: float, label: str) -> tuple[Any, Any]:
-    check()
+    pictures.check()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, height), layout="constrained")

@@ -1,7 +1,6 @@
 """Instruments beyond those that were recorded: invented ones, recorded ones with moved formants, two in unison.
 
-The recorded libraries are few, and a network that hears them long enough learns them by heart. No two clips
-share one of these.
+The recorded libraries are few, and a network that hears them long enough learns them by heart. No two clips share one of these.
 """
 
 from dataclasses import dataclass
@@ -11,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, lfilter, sosfilt
 
-from rtmelody.train.sources import RATE, SLOT_S, Library, Sample
+from rtmelody.train.sources import HIGHEST, LOWEST, RATE, SLOT_S, Library, Sample
 
 INVENTED, MOVED, UNISON = 0.2, 0.15, 0.08  # shares of the melodies
 FARTHEST = 7  # semitones by which the formants of a recorded instrument move
 COMPASS = (24, 37)  # keys of an invented instrument
-LOWEST, HIGHEST = 28, 103
 BRIGHTEST_HZ = 14_000.0
 TABLE = 2048  # points of one period
-
-Audio = NDArray[np.float32]
+WANDER_STEP = 64  # samples at a time in which a pitch wanders: 2 ms
+WANDER_POLE = 0.98  # a step: it forgets in 100 ms
+WANDER_GAIN = 7  # makes its deviation about 0.7 of `unsteady`
 
 
 class Instrument(Protocol):
@@ -113,11 +112,8 @@ class Invented:
     def nearest(self, pitch: float, rng: np.random.Generator) -> Sample:
         """A note at exactly that pitch."""
         time = np.arange(round(SLOT_S * RATE)) / RATE
-        wander = lfilter([0.02], [1, -0.98], rng.standard_normal(len(time) // 64 + 1)) * 7  # 0.98 a step of 64: 100 ms
-        bend = self.unsteady * np.interp(np.arange(len(time)), np.arange(len(wander)) * 64, wander)
-        bend += self.scoop[0] * np.exp(-time / self.scoop[1])
         hertz = 440.0 * 2.0 ** ((pitch - 69) / 12)
-        phase = np.cumsum(hertz / RATE * 2.0 ** (bend / 12)) % 1.0
+        phase = np.cumsum(hertz / RATE * 2.0 ** (self._bend(rng, time) / 12)) % 1.0
         bright, dull = self._periods(hertz, rng)
         place = np.arange(TABLE + 1) / TABLE
         left = np.exp(-time / self.dulling_s)
@@ -127,6 +123,13 @@ class Invented:
         tone *= np.minimum(1.0, time / self.attack_s) * np.exp(-self.decay * hertz / 440.0 * time)
         tone += self.strike[0] * self._noise(rng, len(time), hertz) * np.exp(-time / self.strike[1])
         return Sample(pitch, (0.8 * tone / np.max(np.abs(tone))).astype(np.float32))
+
+    def _bend(self, rng: np.random.Generator, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Semitones off the pitch: a scoop at the beginning, and a random wander."""
+        steps = rng.standard_normal(len(time) // WANDER_STEP + 1)
+        wander = WANDER_GAIN * lfilter([1 - WANDER_POLE], [1, -WANDER_POLE], steps)
+        bend = self.unsteady * np.interp(np.arange(len(time)), np.arange(len(wander)) * WANDER_STEP, wander)
+        return bend + self.scoop[0] * np.exp(-time / self.scoop[1])
 
     def _periods(self, hertz: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """One period at the attack, and one when it has dulled, at RMS 0.25."""
@@ -159,7 +162,7 @@ def invent(rng: np.random.Generator) -> Invented:
     vocal = not plucked and rng.random() < 0.4
     lowest = int(rng.integers(LOWEST, HIGHEST - COMPASS[0] + 1))
     highest = min(HIGHEST, lowest + int(rng.integers(*COMPASS)))
-    centres = np.exp(rng.uniform(np.log(200.0), np.log(6_000.0), rng.integers(1, 6)))
+    centres = np.array([_log_uniform(rng, 200.0, 6_000.0) for _ in range(rng.integers(1, 6))])
     resonances = np.stack((centres, rng.uniform(0.08, 0.5, len(centres)), rng.uniform(1.0, 9.0, len(centres))), axis=1)
     return Invented(
         lowest=lowest,
@@ -169,13 +172,17 @@ def invent(rng: np.random.Generator) -> Invented:
         uneven=10 ** (rng.normal(0, rng.uniform(0, 7), rng.integers(6, 60)) / 20),
         resonances=resonances,
         vowels=rng.uniform(0.1, 0.6) if vocal else 0.0,
-        attack_s=float(np.exp(rng.uniform(np.log(0.001), np.log(0.01 if plucked else 0.12)))),
+        attack_s=_log_uniform(rng, 0.001, 0.01 if plucked else 0.12),
         dulling=rng.uniform(0.0, 1.2 if plucked else 0.4),
-        dulling_s=float(np.exp(rng.uniform(np.log(0.03), np.log(1.0)))),
-        decay=float(np.exp(rng.uniform(np.log(0.5), np.log(6.0)))) if plucked else 0.0,
+        dulling_s=_log_uniform(rng, 0.03, 1.0),
+        decay=_log_uniform(rng, 0.5, 6.0) if plucked else 0.0,
         tremor=(rng.uniform(3.5, 8.0), rng.choice((0.0, rng.uniform(0.05, 0.5)), p=(0.7, 0.3)) if not plucked else 0.0),
         unsteady=rng.uniform(0.03, 0.2) if vocal else rng.uniform(0.0, 0.04),
         scoop=(rng.uniform(-2.0, 0.7) if vocal else rng.uniform(-0.2, 0.2), rng.uniform(0.01, 0.06)),
-        strike=(rng.choice((0.0, 10 ** (rng.uniform(-26, 6) / 20))), float(np.exp(rng.uniform(np.log(0.003), np.log(0.04))))),
+        strike=(rng.choice((0.0, 10 ** (rng.uniform(-26, 6) / 20))), _log_uniform(rng, 0.003, 0.04)),
         breath=rng.choice((0.0, 10 ** (rng.uniform(-40, -8) / 20))),
     )
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

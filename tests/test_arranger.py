@@ -55,6 +55,14 @@ def test_what_is_muted_or_not_sent_is_not_audible():
     assert not arranger.audible
 
 
+def test_what_is_forgotten_is_neither_audible_nor_ended():
+    arranger = Arranger(Midi())
+    arranger.arrange(on(60))
+    arranger.forget()
+    assert not arranger.audible
+    assert arranger.arrange(NoteOff(1, 60)) is None
+
+
 def test_without_settings_nothing_changes():
     arranger = Arranger(Midi())
     assert all(arranger.arrange(on(pitch, pitch)) == on(pitch, pitch) for pitch in range(1, 128))

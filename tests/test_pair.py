@@ -287,6 +287,21 @@ def test_a_recording_that_is_written_anew_is_heard_from_its_beginning(tmp_path):
     new.stop()
 
 
+def test_a_recording_without_a_header_is_heard_once_it_has_one(tmp_path):
+    """Its new writer has only just emptied it."""
+    path, heard = tmp_path / "sound.wav", []
+    RecordedLoudspeaker(path, 8_000).stop()
+    microphone = RecordedMicrophone(path, 1.0, threading.Event())
+    path.write_bytes(b"")
+    microphone.start()
+    wait_for(lambda: heard.append(microphone.ring.read()) or len(np.concatenate(heard)) > 400)
+    new = RecordedLoudspeaker(path, 8_000)
+    new.write(np.full(2_000, 0.5, np.float32))
+    wait_for(lambda: heard.append(microphone.ring.read()) or np.count_nonzero(np.concatenate(heard)) == 2_000)
+    microphone.stop()
+    new.stop()
+
+
 def test_what_is_heard_and_what_is_played_have_one_rate(tmp_path):
     """Else a melody would sound at another pitch than its file says: the rate of what is there already, or of --rate."""
     command = [sys.executable, "-m", "rtmelody", "pair", "listen", "--audio-only", "--home", tmp_path]

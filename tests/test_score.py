@@ -170,6 +170,17 @@ def test_what_no_message_ends_the_end_of_the_score_does(tmp_path):
     assert [(note.pitch, note.onset) for note in read_score(path)] == [(60, 0.0), (62, 1.0)]
 
 
+def test_abc_and_musicxml_scores_have_bars(tmp_path):
+    """Also where a tie leads from one into the next, and when they are repeated; a pickup is bar 0."""
+    music21 = pytest.importorskip("music21")
+    (tmp_path / "tune.abc").write_text("X:1\nT:Tune\nM:4/4\nL:1/4\nK:C\nCDEF-|FABc|cBAG:|\n")
+    (tmp_path / "pickup.abc").write_text("X:1\nT:Tune\nM:4/4\nL:1/4\nK:C\nC|CDEF|G4|\n")
+    music21.converter.parse(tmp_path / "tune.abc").write("musicxml", tmp_path / "tune.musicxml")
+    for name in ("tune.abc", "tune.musicxml"):
+        assert [note.bar for note in read_score(tmp_path / name)] == [1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3] * 2
+    assert [note.bar for note in read_score(tmp_path / "pickup.abc")] == [0, 1, 1, 1, 1, 2]
+
+
 def test_abc_and_musicxml_scores_are_written_out(tmp_path):
     """With their repeats, as often as they are played."""
     (tmp_path / "tune.abc").write_text("X:1\nT:Tune\nM:4/4\nL:1/4\nK:C\n|:CDEF|GABc|cBAG|FEDC:|\n")

@@ -32,7 +32,7 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
     import msgspec
 
     from rtmelody.config import load_config
-    from rtmelody.core.assessment import assess
+    from rtmelody.core.assessment import KINDS, assess
     from rtmelody.events import notes
     from rtmelody.io.files import check_place, open_audio, protect, refuse_existing, write_whole
     from rtmelody.io.reports import check, content
@@ -57,5 +57,5 @@ def report(recording: Path, score: Path, output: Path | None, as_json: bool, con
         click.echo(msgspec.json.encode(found))
         return
     write_whole(target, content(target, f"{recording.stem}: {score.stem}", found))
-    counts = ", ".join(f"{getattr(found, kind)} {kind}" for kind in ("right", "wrong", "missed", "extra"))
+    counts = ", ".join(f"{getattr(found, kind)} {kind}" for kind in KINDS)
     click.echo(f"{counts}; {found.reached} of {found.notes} notes reached -> {target}", err=True)

@@ -41,7 +41,11 @@ HELD_OUT_SOUNDFONT = "/usr/share/sounds/sf2/TimGM6mb.sf2"
 @click.option(
     "--melodies", type=click.IntRange(1, 1000), default=10, show_default=True, help="Melodies an instrument to evaluate on."
 )
-@click.option("--start", type=click.Path(path_type=Path, exists=True), help="Go on from the weights.npz of an earlier --work.")
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Go on from the weights.npz of an earlier --work.",
+)
 @config_option
 def train(
     output: Path,

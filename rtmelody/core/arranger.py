@@ -36,6 +36,10 @@ class Arranger:
         self._sounding[event.pitch] = pitch
         return replace(event, pitch=pitch, velocity=self._velocity(event))
 
+    def forget(self) -> None:
+        """What sounds was ended otherwise: it is neither bent nor ended any more."""
+        self._sounding.clear()
+
     def _place(self, pitch: int) -> int | None:
         """Where a pitch is sent; the range is that of what is played, before it is transposed."""
         if not self._settings.lowest_pitch <= pitch <= self._settings.highest_pitch:

@@ -19,15 +19,11 @@ class Bend:
         self.cents = self._told = cents
         self._readings = [cents]
 
-    def follow(self, cents: float, seconds: float) -> float:
-        """The bend so long after the last reading, given a new one."""
+    def follow(self, cents: float, seconds: float) -> float | None:
+        """The bend so long after the last reading, given a new one; None if it is hardly another than the last one told."""
         self._readings = [*self._readings[1 - REMEMBERED :], cents]
         step = FASTEST * seconds
         self.cents += float(np.clip(np.median(self._readings) - self.cents, -step, step))
-        return self.cents
-
-    def news(self) -> float | None:
-        """The bend, if it has moved since it was told; None if it is hardly another."""
         if abs(self.cents - self._told) < LEAST:
             return None
         self._told = self.cents

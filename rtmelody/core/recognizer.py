@@ -51,7 +51,7 @@ class Recognizer:
         self.at = 0  # sample index up to which the stream is recognized
         self.posterior: Posterior | None = None  # of the latest hop
         self._rotation: NDArray[np.complex64] | None = None  # likewise
-        self._named_at = 0  # when the latest note was
+        self._named_at = self._onset = 0  # when the latest note was, and when it began
         self._deviation = 0.0  # in cents, of the latest note that lasted
 
     @property
@@ -98,7 +98,8 @@ class Recognizer:
         self.framing.retune(self._tuning.a4_hz)
         self._follower = TuningFollower(self._tuning.a4_hz)
         self.network.reset()
-        self.at, self.posterior, self._rotation, self._named_at, self._deviation = 0, None, None, 0, 0.0
+        self.at = self._named_at = self._onset = 0
+        self.posterior, self._rotation, self._deviation = None, None, 0.0
         return events
 
     def cents(self) -> float | None:
@@ -138,7 +139,7 @@ class Recognizer:
         confidence = calibrated(event.confidence, *self.network.manifest.confidence)
         cents = 0.0 if self._rotation is None else self._tuner.first_cents(self._rotation, event.pitch, self._deviation)
         completed = replace(event, onset=self._attack(event), cents=cents + self._apart(), confidence=confidence)
-        self._named_at = event.at
+        self._named_at, self._onset = event.at, completed.onset
         return completed
 
     def _follow(self) -> None:
@@ -151,8 +152,11 @@ class Recognizer:
             self._deviation = 0.0
 
     def _attack(self, event: NoteOn) -> int:
-        """Sample index at which the sound grew, after the last note was named; the tracker's estimate where it did not."""
+        """Sample index at which the sound grew, after the last note was named; the tracker's estimate where it did not.
+
+        No note begins before the one that was named before it.
+        """
         look_back, before = round(LOOK_BACK_S * self.sample_rate), round(attack.BEFORE_S * self.sample_rate)
         samples = self.framing.recent(max(event.at - look_back, self._named_at, event.onset - before), event.at)
         place = attack.find(samples, self.sample_rate)
-        return event.onset if place is None else event.at - len(samples) + place
+        return max(self._onset, event.onset if place is None else event.at - len(samples) + place)

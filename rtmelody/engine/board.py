@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rtmelody.events import ToldAll
 
 SLOT = 240  # bytes of content
-EVENTS = 1_024  # slots: a minute of the fastest playing
+EVENTS = 1_024  # slots: fifteen seconds of the fastest playing, with all that is told provisionally
 TRIES = 1_000
 HEADER = np.dtype([("version", "<u8"), ("size", "<u4"), ("sum", "<u4")])
 PLACE = np.dtype([("header", HEADER), ("content", "u1", SLOT)])
@@ -27,11 +27,11 @@ class Snapshot(msgspec.Struct, array_like=True):
     """The engine's state, a few times a second at least."""
 
     at: float = 0.0  # of `time.monotonic`: when this was shown
-    seconds: float = 0.0  # since the engine began to listen
+    seconds: float = 0.0  # of the session
     sample_rate: float = 0.0  # of the input that is open; 0 while there is none
     level_db: float = -120.0
     sounding: int | None = None  # pitch
-    cents: float | None = None  # of the sounding note, a few times a second
+    cents: float | None = None  # of the sounding note
     pending: int | None = None  # pitch that may be announced next
     recording: bool = False
     a4_hz: float = 440.0  # from which cents are told

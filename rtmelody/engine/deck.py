@@ -50,6 +50,11 @@ class Deck:
             elif self._folder:
                 self._start(self._folder, rate, since_s)
 
+    def close_input(self) -> None:
+        """Nothing is heard until the next input, which may have another rate: no recording begins before it."""
+        with self._switching:
+            self._rate = None
+
     def switch(self, folder: Path | None) -> None:
         """Record into a folder from now on, or no more; once there is an input.
 

@@ -18,6 +18,7 @@ import msgspec
 from rtmelody.config import Config, Midi, Speed
 from rtmelody.core.arranger import Arranger
 from rtmelody.core.bend import Bend
+from rtmelody.core.framing import FLOOR_DB
 from rtmelody.core.network import Network, model_folder
 from rtmelody.core.recognizer import Recognizer
 from rtmelody.engine.board import Board, Snapshot
@@ -168,7 +169,9 @@ class Performance:
 
     def _wait(self) -> None:
         """A device is missing: look again, a little later."""
-        self._snapshot.sample_rate = 0.0
+        self._snapshot.sample_rate, self._snapshot.level_db = 0.0, FLOOR_DB
+        if not self._stdin:
+            self._snapshot.seconds = self._now()
         self._snapshot.sounding = self._snapshot.pending = self._snapshot.cents = None
         self._show()
         time.sleep(RETRY_S)  # waiting for the event could keep a signal's handler from setting it
@@ -184,17 +187,27 @@ class Performance:
             fault = str(error)
         heard = self._recognizer is not None and self._recognizer.at > 0
         self._patient = self._patient or heard
-        if fault and self._patient and not self._stdin:
-            self._snapshot.faults += 1
-            _tell(self._parent, fault)
-            self._deck.put(Fault(self._now(), fault))
-        elif fault:
+        if fault and (not self._patient or self._stdin):
             _tell(self._parent, AudioDeviceError(fault))
             self.stop()
+        elif fault:
+            self._lose(fault, heard)
         if not source.stop():
             self._abandon()
+        gc.collect()  # its stream, its ring and its callback hold one another, and nothing else collects
         if fault and not heard:
             self._wait()
+
+    def _lose(self, fault: str, heard: bool) -> None:
+        """The input has gone, or is still gone, which is told once."""
+        self._deck.close_input()
+        if not heard:
+            self._miss(fault)
+            return
+        self._missing = ""
+        self._snapshot.faults += 1
+        _tell(self._parent, fault)
+        self._deck.put(Fault(self._now(), fault))
 
     def _abandon(self) -> None:
         """The sound system hangs: end this process."""
@@ -277,9 +290,10 @@ class Performance:
     def _follow(self, recognizer: Recognizer, seconds: float, clock: StreamClock) -> None:
         """Bend the note that sounds at the output, `seconds` after the last time, as its player does."""
         cents = recognizer.cents()
-        if cents is not None and self._arranger.audible:
-            self._bend.follow(cents, seconds)
-            if (bend := self._bend.news()) is not None:
+        with self._sending:
+            if cents is None or not self._arranger.audible:
+                return
+            if (bend := self._bend.follow(cents, seconds)) is not None:
                 self._output.bend(bend, self._due(recognizer.at, clock))
 
     def _due(self, sample: int, clock: StreamClock) -> float:
@@ -314,13 +328,15 @@ class Performance:
         self.stop()
 
     def _panic(self, _: None) -> None:
-        self._output.panic()
+        with self._sending:
+            self._arranger.forget()
+            self._output.panic()
 
     def _mute(self, muted: bool) -> None:
         with self._sending:
             self._arranger.muted = muted
-            if muted:
-                self._output.panic()
+        if muted:
+            self._panic(None)
 
     def _transpose(self, semitones: int) -> None:
         self._arranger.transpose = semitones

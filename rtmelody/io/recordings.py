@@ -59,7 +59,8 @@ class RecordedMicrophone:
         waiting = np.zeros(0, np.float32)
         begun, began, count = False, time.monotonic(), 0
         while not self._stopping.wait(max(0.0, began + count * BLOCK_S - time.monotonic())):
-            waiting = np.concatenate((waiting, self._news()))
+            if len(news := self._news()):
+                waiting = np.concatenate((waiting, news))
             begun = begun or len(waiting) >= CUSHION_S * self.sample_rate
             now, waiting = (waiting[:block], waiting[block:]) if begun and len(waiting) >= block else (waiting[:0], waiting)
             self.ring.write(now if len(now) else np.zeros(block, np.float32))
@@ -67,11 +68,14 @@ class RecordedMicrophone:
 
     def _news(self) -> NDArray[np.float32]:
         """What has been written since."""
-        with soundfile.SoundFile(self._path) as file:
-            if file.frames < self._read:  # it was left from an earlier time, and is written anew
-                self._read = 0
-            file.seek(self._read)
-            samples: NDArray[np.float32] = file.read(dtype="float32", always_2d=True).mean(axis=1)
+        try:
+            with soundfile.SoundFile(self._path) as file:
+                if file.frames < self._read:  # it was left from an earlier time, and is written anew
+                    self._read = 0
+                file.seek(self._read)
+                samples: NDArray[np.float32] = file.read(dtype="float32", always_2d=True).mean(axis=1)
+        except soundfile.LibsndfileError:  # it has no header yet, or is being replaced
+            return np.zeros(0, np.float32)
         self._read += len(samples)
         return samples
 

@@ -70,7 +70,7 @@ def _bar(bar: Bar) -> str:
 def _fault(verdict: Verdict) -> str:
     at = "" if verdict.onset is None else f"{verdict.onset:.2f} s"
     names = ("" if pitch is None else note_name(pitch) for pitch in (verdict.expected, verdict.played))
-    return _row(at, verdict.bar or "", verdict.kind, *names)
+    return _row(at, "" if verdict.bar is None else verdict.bar, verdict.kind, *names)
 
 
 def _row(*cells: object) -> str:

@@ -90,7 +90,8 @@ def _by_music21(path: Path) -> Iterator[ScoreNote]:
         if isinstance(parsed, music21.stream.Opus):  # a tunebook
             parsed = parsed.scores[0]
         part = next(iter(parsed.parts), parsed).toSoundingPitch()  # a clarinet's D sounds as C
-        entries: list[dict[str, Any]] = _written_out(part).flatten().stripTies().secondsMap
+        uncounted = _begins_with_bar_0(part)
+        entries: list[dict[str, Any]] = _written_out(part).stripTies().flatten().secondsMap
     except ImportError as error:
         raise ScoreError("MusicXML and ABC need music21: run `pip install 'rtmelody[monitor]'`, or export MIDI.") from error
     except Exception as error:  # its parsers raise whatever they stumble over
@@ -101,7 +102,14 @@ def _by_music21(path: Path) -> Iterator[ScoreNote]:
             continue  # a grace note has its time from another note, which would seem to be a chord with it
         if isinstance(element, music21.note.NotRest) and element.pitches:
             pitch = max(one.midi for one in element.pitches)
-            yield ScoreNote(entry["offsetSeconds"], entry["durationSeconds"], pitch, element.measureNumber or 1)
+            bar = 1 if element.measureNumber is None else element.measureNumber + uncounted
+            yield ScoreNote(entry["offsetSeconds"], entry["durationSeconds"], pitch, bar)
+
+
+def _begins_with_bar_0(part: Any) -> bool:
+    """Whether a full bar is numbered 0, as music21 counts some ABC tunes; a pickup may be."""
+    first = part.getElementsByClass("Measure").first()
+    return first is not None and first.number == 0 and first.duration.quarterLength >= first.barDuration.quarterLength
 
 
 def _written_out(part: Any) -> Any:

@@ -122,7 +122,7 @@ class Hub:
         try:
             wish = msgspec.json.decode(message)
             self._commands[wish["do"]](wish.get("value"))
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             return
 
     def drain(self) -> None:

@@ -34,7 +34,7 @@ class Microphones:
             return
         rate = socket.query_params.get("rate", "")
         if not re.fullmatch("[0-9]{4,6}", rate) or not LOWEST_SAMPLE_RATE <= int(rate) <= HIGHEST_SAMPLE_RATE:
-            await socket.close(MALFORMED, "Give ?rate= in Hz, from 8000 to 192000.")
+            await socket.close(MALFORMED, f"Give ?rate= in Hz, from {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE}.")
             return
         self.open += 1
         try:

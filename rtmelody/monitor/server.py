@@ -21,12 +21,11 @@ from rtmelody.core.assessment import assess
 from rtmelody.io.reports import page
 from rtmelody.monitor.guard import Guard
 from rtmelody.monitor.hub import Hub
-from rtmelody.monitor.microphones import Microphones
+from rtmelody.monitor.microphones import FULL, Microphones
 from rtmelody.monitor.service import Figures, Transcription
 
 PAGE = files("rtmelody.monitor").joinpath("page")
 MOST_VIEWERS = 64
-FULL = 4429  # code of a WebSocket that is closed
 LARGEST_COMMAND = 1_000  # characters
 # Nothing from elsewhere is loaded, and nobody may put this page into theirs.
 POLICY = b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
@@ -87,7 +86,7 @@ def application(hub: Hub, config: Config, token: str | None, origin: str | None 
             Route("/metrics", figures.metrics),
             Route("/openapi.json", openapi, include_in_schema=False),
         ],
-        middleware=[Middleware(Guard, token=token, origin=origin), Middleware(_Policy)],
+        middleware=[Middleware(_Policy), Middleware(Guard, token=token, origin=origin)],
         lifespan=lifespan,
     )
 

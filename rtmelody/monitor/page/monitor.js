@@ -17,6 +17,7 @@ const latencies = [];
 const levels = [];
 let socket = null;
 let heardAt = 0;
+let movedAt = -Infinity; // when the threshold was last moved here
 let behind = Infinity; // this page's clock, less the engine's: the least of what was seen
 let score = [];
 let verdicts = new Map();
@@ -81,7 +82,7 @@ function state(now) {
   press("mute", now.muted);
   press("record", now.recording);
   $("threshold").min = now.lowest_threshold;
-  if (document.activeElement !== $("threshold")) $("threshold").value = now.threshold;
+  if (seconds() - movedAt > 1) $("threshold").value = now.threshold; // not under the hand that moves it
   $("probability").textContent = Number($("threshold").value).toFixed(2);
   $("speed").value = now.speed;
 }
@@ -209,7 +210,10 @@ $("panic").onclick = ACTIONS.p;
 $("mute").onclick = ACTIONS.m;
 $("record").onclick = ACTIONS.r;
 $("microphone").onclick = listen;
-$("threshold").oninput = () => send("threshold", Number($("threshold").value));
+$("threshold").oninput = () => {
+  movedAt = seconds();
+  send("threshold", Number($("threshold").value));
+};
 $("speed").onchange = () => send("speed", $("speed").value);
 document.addEventListener("keydown", ({ key, repeat, target, ctrlKey, metaKey, altKey }) => {
   if (!(repeat || ctrlKey || metaKey || altKey) && target.tagName !== "SELECT") ACTIONS[key]?.();

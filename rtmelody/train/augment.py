@@ -29,11 +29,21 @@ AGC_S, AGC_HOP = 0.3, RATE // 100  # how fast an automatic gain follows
 
 def augment(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
     """One clip as a microphone might have heard it. Deterministic for a given generator."""
-    for share, changed in ((0.4, coloured), (0.1, _through_amplifier), (0.08, _with_echo), (0.06, _with_chorus)):
+    return heard(rng, sounded(rng, audio, sources), sources)
+
+
+def sounded(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
+    """The music as it may sound: through effects, in a room."""
+    for share, changed in ((0.4, coloured), (0.1, _through_amplifier), (0.04, _with_echo), (0.03, _with_chorus)):
         if rng.random() < share:
             audio = changed(rng, audio)
     if sources.rooms and rng.random() < 0.4:
         audio = in_room(audio, sources.rooms[rng.integers(len(sources.rooms))])
+    return audio
+
+
+def heard(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
+    """What sounds, with noise and through a microphone."""
     if rng.random() < 0.75 or not audio.any():
         audio = _with_noise(rng, audio, sources.noises, sources.babble)
     if rng.random() < 0.2:
@@ -69,7 +79,7 @@ def _through_amplifier(rng: np.random.Generator, audio: Audio) -> Audio:
 
 def _with_echo(rng: np.random.Generator, audio: Audio) -> Audio:
     """Softer repetitions, 80 to 500 ms apart."""
-    delay, level = round(rng.uniform(0.08, 0.5) * RATE), 10 ** (rng.uniform(-26, -8) / 20)
+    delay, level = round(rng.uniform(0.08, 0.5) * RATE), 10 ** (rng.uniform(-26, -14) / 20)
     echoes = np.zeros(3 * delay + 1, np.float32)
     echoes[::delay] = level ** np.arange(4)
     return in_room(audio, echoes)

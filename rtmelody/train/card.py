@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rtmelody.train.evaluate import Table
+from rtmelody.train.render import AUDIBLE_DB, FADED_DB, RELEASED_DB
 
 COLUMNS = {
     "f1": "F1 (100 ms)", "precision": "precision", "recall": "recall", "exact": "whole melodies",
@@ -32,10 +33,11 @@ nothing is back-dated. The clean ones also decided between the experiments that 
 
 ## Labels
 
-A note counts from the moment its own envelope comes within 18 dB of its early maximum, until its release has faded by 14 dB or
-its decay by 42 dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a third, the next 35 double.
-Whether a pitch that sounds already was struck again counts six times as much as any other onset.
-Recordings (an eighth of the clips) count as their annotators wrote them.
+A note counts from the moment its own envelope comes within {audible:g} dB of its early maximum, until its release has faded
+by {released:g} dB or its decay by {faded:g} dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a
+third, the next 35 double, and what older notes still mask counts little; nothing counts where a note has ended, but rings on in
+a room or through an amplifier. Whether a pitch that sounds already was struck again counts six times as much as another
+onset. Recordings (an eighth of the clips) count as their annotators wrote them, but for 50 ms about onsets, and short gaps.
 
 ## Limits
 
@@ -67,7 +69,8 @@ SOUNDFONTS = {
 
 def write_card(folder: Path, facts: dict[str, Any], results: Table, sources: list[Path], soundfonts: list[Path]) -> None:
     """Write MODEL_CARD.md; `facts` fills the text, `sources` and `soundfonts` are what it must attribute."""
-    card = TEXT.format(**facts, name=folder.name, tables=tables(results), sources=_sources(sources, soundfonts))
+    levels = {"audible": -AUDIBLE_DB, "released": -RELEASED_DB, "faded": -FADED_DB}
+    card = TEXT.format(**facts, **levels, name=folder.name, tables=tables(results), sources=_sources(sources, soundfonts))
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 
 

@@ -24,7 +24,7 @@ from ai_edge_quantizer.quantizer import Quantizer
 
 from rtmelody.core.framing import Framing, FrontEnd
 from rtmelody.core.network import MANIFEST_VERSION, Manifest, Network, write_manifest
-from rtmelody.train.network import PitchwiseLSTM, load_weights
+from rtmelody.train.network import PitchwiseLSTM, loaded
 from rtmelody.train.shape import Shape
 
 # TensorFlow hands outputs over in alphabetical order of their names.
@@ -38,7 +38,7 @@ def export(weights: Path, folder: Path, commit: str, front_end: FrontEnd, shape:
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(shutil.SameFileError):
         shutil.copyfile(weights, folder / "weights.npz")
-    graph = _convert(_load(weights, front_end, shape))
+    graph = _convert(loaded(weights, front_end, shape))
     (folder / "float32.tflite").write_bytes(graph)
     quantized = _quantize(folder / "float32.tflite")
     (folder / "model.tflite").write_bytes(quantized)
@@ -56,15 +56,6 @@ def export(weights: Path, folder: Path, commit: str, front_end: FrontEnd, shape:
     )
     write_manifest(folder, manifest)
     _write_golden(folder, front_end)
-
-
-def _load(weights: Path, front_end: FrontEnd, shape: Shape) -> PitchwiseLSTM:
-    """The network with the weights that `fit.weights` gave."""
-    model = PitchwiseLSTM(front_end, shape)
-    # One step builds the layers.
-    model.step(np.zeros(front_end.features, np.float32), np.zeros((shape.pitches, shape.memory), np.float32))
-    load_weights(model, weights)
-    return model
 
 
 def _convert(model: PitchwiseLSTM) -> bytes:

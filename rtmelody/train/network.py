@@ -9,6 +9,7 @@ for "this pitch sounds" and one for "it was struck just now". A last class, sile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -146,14 +147,26 @@ class PitchwiseLSTM(keras.Model):
         return {"posterior": ops.concatenate((heads[..., :1], silence), axis=-2)[..., 0], "onset": heads[..., 1]}
 
 
+def loaded(path: Path, front_end: FrontEnd, shape: Shape) -> PitchwiseLSTM:
+    """The network with the weights that `fit.weights` gave.
+
+    Raises TrainingError if they are of another network.
+    """
+    model = PitchwiseLSTM(front_end, shape)
+    # One step builds the layers.
+    model.step(np.zeros(front_end.features, np.float32), np.zeros((shape.pitches, shape.memory), np.float32))
+    load_weights(model, path)
+    return model
+
+
 def load_weights(model: PitchwiseLSTM, path: Path) -> None:
     """Set a built network's weights to those that `weights` gave; a narrower network's become part of it.
 
     What is new then hears everything, but nothing hears it yet: the wider network says what the narrower one said (after
     Net2Net, Chen et al. 2016). Raises TrainingError if they are of another network.
     """
-    with np.load(path) as saved:
-        try:
+    try:
+        with np.load(path) as saved:
             narrow = _units(saved, model.shape)
             for layer in model.layers:
                 layer.set_weights(
@@ -162,8 +175,8 @@ def load_weights(model: PitchwiseLSTM, path: Path) -> None:
                         for place, fresh in enumerate(layer.get_weights())
                     ]
                 )
-        except (KeyError, ValueError, IndexError) as error:
-            raise TrainingError(f"{path} holds the weights of another network: train without --start.") from error
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError, OSError, BadZipFile) as error:
+        raise TrainingError(f"{path} holds the weights of another network, or none: train without --start.") from error
 
 
 def _units(saved: Mapping[str, np.ndarray], shape: Shape) -> int:

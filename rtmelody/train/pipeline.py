@@ -86,6 +86,10 @@ class Pipeline:
             raise TrainingError(f"There is no soundfont {held_out} to evaluate on: give another with --held-out.")
         if any(filecmp.cmp(held_out, soundfont, shallow=False) for soundfont in self._soundfonts()):
             raise TrainingError("The held-out soundfont must not be trained on: give another --held-out.")
+        if self.start:
+            from rtmelody.train.network import loaded
+
+            loaded(self.start, FRONT_END, SHAPE)
         if not shutil.which("fluidsynth"):
             raise TrainingError("fluidsynth is missing: install it (Debian: `apt install fluidsynth`).")
         plan = {"soundfonts": [*map(str, self._soundfonts())], "sources": [*map(str, self.sources)], "seed": self.seed}

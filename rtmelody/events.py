@@ -18,8 +18,8 @@ class Posterior(msgspec.Struct, frozen=True, eq=False):
     """What the network believes about one hop.
 
     `at`: sample index of the end of the hop; `classes`: float32 [pitches + 1], probabilities that sum to 1, silence last;
-    `onset`: float32 [pitches], probability 0…1 that the pitch was struck within the last 40 ms (60 below A2); `level_db`: of
-    the loudest bin, dB relative to a full-scale sine.
+    `onset`: float32 [pitches], probability 0…1 that the pitch was struck within the last 40 ms; `level_db`: of the loudest bin,
+    dB relative to a full-scale sine.
     """
 
     at: int

@@ -21,7 +21,7 @@ from rtmelody.train import evaluate, libraries, timbre
 from rtmelody.train.augment import CODECS, coloured, make_rooms, through_codec
 from rtmelody.train.dataset import example
 from rtmelody.train.melodies import Planned, compose
-from rtmelody.train.render import MASKED_WEIGHT, Manner, play
+from rtmelody.train.render import Manner, play
 from rtmelody.train.shape import Shape
 from rtmelody.train.sources import (
     RATE,
@@ -80,24 +80,6 @@ def test_a_slurred_note_has_no_attack():
             clip = play(np.random.default_rng(0), notes, library, slurred, 2.0)
             level = envelope(clip.audio[round(0.8 * RATE) :])
             assert abs(int(level[:20].argmax()) * 0.005 - expected_s) <= 0.015
-
-
-def test_a_note_that_is_struck_again_ends_the_one_before():
-    """However long that would ring: else a soft strike would be labelled that nobody hears."""
-    organ_like = Library((Sample(69.0, np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE).astype(np.float32)),))
-    melody = [Planned(0.1, 0.5, 69, 1.0), Planned(0.5, 0.4, 69, 0.05)]
-    clip = play(np.random.default_rng(0), melody, organ_like, replace(PLAIN, release_s=1.0), 1.0)
-    assert envelope(clip.audio)[120:160] == pytest.approx(0.05 / np.sqrt(2), rel=0.05)
-
-
-def test_what_is_masked_counts_little():
-    """A soft note under a loud one that still rings."""
-    tones = Library((Sample(60.0, tone(261.6, 2.0, RATE)), Sample(67.0, tone(392.0, 2.0, RATE))))
-    melody = [Planned(0.1, 0.4, 60, 1.0), Planned(0.5, 0.4, 67, 0.02)]
-    clip = play(np.random.default_rng(0), melody, tones, replace(PLAIN, release_s=0.03), 1.4)
-    soft = np.flatnonzero(clip.pitch == 67)
-    assert clip.weight[soft[5]] == pytest.approx(MASKED_WEIGHT * 2)
-    assert clip.weight[soft[-1]] == 1.0
 
 
 def test_every_instrument_plays_in_tune():

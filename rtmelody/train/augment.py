@@ -29,21 +29,11 @@ AGC_S, AGC_HOP = 0.3, RATE // 100  # how fast an automatic gain follows
 
 def augment(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
     """One clip as a microphone might have heard it. Deterministic for a given generator."""
-    return heard(rng, sounded(rng, audio, sources), sources)
-
-
-def sounded(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
-    """The music as it may sound: through effects, in a room."""
     for share, changed in ((0.4, coloured), (0.1, _through_amplifier), (0.04, _with_echo), (0.03, _with_chorus)):
         if rng.random() < share:
             audio = changed(rng, audio)
     if sources.rooms and rng.random() < 0.4:
         audio = in_room(audio, sources.rooms[rng.integers(len(sources.rooms))])
-    return audio
-
-
-def heard(rng: np.random.Generator, audio: Audio, sources: Sources) -> Audio:
-    """What sounds, with noise and through a microphone."""
     if rng.random() < 0.75 or not audio.any():
         audio = _with_noise(rng, audio, sources.noises, sources.babble)
     if rng.random() < 0.2:

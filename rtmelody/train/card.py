@@ -35,9 +35,8 @@ nothing is back-dated. The clean ones also decided between the experiments that 
 
 A note counts from the moment its own envelope comes within {audible:g} dB of its early maximum, until its release has faded
 by {released:g} dB or its decay by {faded:g} dB: what can be heard, not the MIDI note-on. The first 15 ms of a note count for a
-third, the next 35 double, and what older notes still mask counts little; nothing counts where a note has ended, but rings on in
-a room or through an amplifier. Whether a pitch that sounds already was struck again counts six times as much as another
-onset. Recordings (an eighth of the clips) count as their annotators wrote them, but for 50 ms about onsets, and short gaps.
+third, the next 35 double. Whether a pitch that sounds already was struck again counts six times as much as another onset.
+Recordings (an eighth of the clips) count as their annotators wrote them.
 
 ## Limits
 

@@ -10,19 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmelody.core.framing import Framing, FrontEnd
-from rtmelody.train.augment import heard, in_room, sounded
+from rtmelody.train.augment import augment, in_room
 from rtmelody.train.melodies import compose
 from rtmelody.train.render import Clip, excerpt, play, random_manner, silence
 from rtmelody.train.shape import Shape
-from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, envelope, load_sources
+from rtmelody.train.sources import ENVELOPE_HOP, RATE, Sources, load_sources
 from rtmelody.train.timbre import instrument
 
 CLIP_S = 3.0
 CLIPS_PER_SHARD = 128
 ELSEWHERE = 0.96  # the luckier clips have other music in the background
 LABELS = 3  # counts up when examples of the same sounds become others, so that no training mixes them
-STRUCK_S, LOW_STRUCK_S, LOW = 0.04, 0.06, 45  # for so long after its attack a note counts as struck; below a pitch
-RINGING_DB, LATELY = -14.0, 20  # a note rings on while it is no softer, beside its last 100 ms
+STRUCK_S = 0.040  # for this long after its attack a note counts as struck
 
 Arrays = dict[str, NDArray]
 
@@ -32,31 +31,20 @@ _worker: list[Any] = []  # what `example` needs besides the generator; filled on
 def example(rng: np.random.Generator, sources: Sources, front_end: FrontEnd, shape: Shape) -> Arrays:
     """One training example: `features` [hops, features], `class` [hops], `onset` [hops] (pitch index + 1, or 0), `weight`."""
     clip = _clip(rng, sources, shape)
-    music = sounded(rng, clip.audio, sources)
-    audio = heard(rng, music, sources)
+    audio = augment(rng, clip.audio, sources)
     features = Framing(RATE, front_end).push(audio).features
     # A frame is labelled by what sounds at its end.
     each = round(front_end.hop_s * RATE) // ENVELOPE_HOP
-    pitch, struck, weight = (labels[each - 1 :: each] for labels in (clip.pitch, clip.struck, _certain(clip, music)))
+    pitch, struck, weight = (labels[each - 1 :: each] for labels in (clip.pitch, clip.struck, clip.weight))
     inside = (pitch >= shape.lowest_pitch) & (pitch <= shape.highest_pitch)
     index = np.where(inside, pitch - shape.lowest_pitch, shape.pitches)
-    just_now = struck < np.where(pitch < LOW, LOW_STRUCK_S, STRUCK_S) * RATE / ENVELOPE_HOP
+    just_now = struck < STRUCK_S * RATE / ENVELOPE_HOP
     return {
         "features": features.astype(np.float16),
         "class": index.astype(np.uint8),
         "onset": np.where(inside & just_now, index + 1, 0).astype(np.uint8),
-        "weight": np.where(inside | (pitch == 0), weight, 0.0).astype(np.float16),
+        "weight": weight.astype(np.float16),
     }
-
-
-def _certain(clip: Clip, music: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The labels' weights, without the hops in which a note has ended, but sounds on: in a room, or through an amplifier."""
-    level, weight = envelope(music), clip.weight.copy()
-    for end in np.flatnonzero((clip.pitch[:-1] > 0) & (clip.pitch[1:] == 0)) + 1:
-        over = level[end:] < level[max(0, end - LATELY) : end].max() * 10 ** (RINGING_DB / 20)
-        over |= clip.pitch[end:] > 0
-        weight[end:][: np.argmax(over) if over.any() else len(over)] = 0.0
-    return weight
 
 
 def _clip(rng: np.random.Generator, sources: Sources, shape: Shape) -> Clip:

@@ -24,7 +24,7 @@ WARM_UP = 60  # steps
 WEAK_RATE = 3e-4
 ONSETS_COUNT = 1.5  # times as much as posteriors
 AGAIN_COUNTS = 6.0  # times as much as other onsets: whether a pitch that sounds was struck again, no posterior can tell
-AGAIN_HOPS = (7, 14)  # since when it sounded: longer than a note counts as struck, at most a short gap before
+AGAIN_HOPS = (5, 12)  # since when it sounded: longer than a note counts as struck, at most a short gap before
 
 
 def fit(

@@ -139,7 +139,7 @@ def _perform(rng: np.random.Generator, steps: list[tuple[int, float]], seconds: 
     rest_share = rng.choice((0.0, 0.08, 0.3))
     loudness = rng.uniform(0.4, 1.0)
     # What was there before a melody goes on after it.
-    clock, seconds = rng.choice((0.03, rng.uniform(0.03, 0.6))), seconds * rng.choice((1.0, rng.uniform(0.3, 1.0)))
+    clock, seconds = rng.choice((0.0, rng.uniform(0.0, 0.6))), seconds * rng.choice((1.0, rng.uniform(0.3, 1.0)))
     performance = []
     for pitch, beats in _ornamented(rng, steps, beat):
         length = max(0.06, beats * beat * rng.uniform(0.92, 1.08))

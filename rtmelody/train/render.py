@@ -22,11 +22,6 @@ BREATH_S = (0.08, 0.3)
 SLURRED_S = (0.05, 0.3)  # where a note begins that grows out of the last one
 LARGEST_GAP_S = 0.03  # across which one does
 EARLY_S = 0.25  # the attack's maximum lies within this time
-DAMPED_S = 0.012  # time constant at which a note ends that is struck again: it is the same string, reed or pipe
-MASKED_DB, MASKED_WEIGHT = -6.0, 0.15  # so much softer than what still rings, a note counts so little
-# The singers' onsets are told when their pitch is steady, or somewhat before or after; short gaps are often no silence.
-UNCERTAIN_HOPS, UNCERTAIN_GAP = (8, 2), 20  # hops of 5 ms before and after; at most
-LEAST_AGREEMENT = 0.2  # of deviations from the keyboard, for them to have a mean
 
 Audio = NDArray[np.float32]
 
@@ -89,17 +84,10 @@ def play(rng: np.random.Generator, melody: list[Planned], instrument: Instrument
         sound = _sound(rng, note, glide, sample, manner)
         start = round(note.start * RATE)
         end = min(start + len(sound), len(audio))
-        if previous and previous.pitch == note.pitch:
-            audio[start:] *= np.exp(-np.arange(len(audio) - start) / (DAMPED_S * RATE), dtype=np.float32)
-        masked = _masked(audio[start:end], sound)
         audio[start:end] += sound[: end - start]
-        begun = round(start / ENVELOPE_HOP)
-        first, last = (begun + hop for hop in _audible(envelope(sound), round(note.duration * RATE) // ENVELOPE_HOP))
-        _paint(pitch, struck, note.pitch, first, last)
-        certainty[first:last] = 1.0
-        certainty[first : begun + masked] = MASKED_WEIGHT
-        certainty[begun:][: _gliding(manner, glide)] = 0.0
-        certainty[last:][pitch[last:] > 0] = 0.0  # what rings on after a later note is no note of its own
+        first, last = _audible(envelope(sound), round(note.duration * RATE) // ENVELOPE_HOP)
+        _paint(pitch, struck, note.pitch, round(start / ENVELOPE_HOP + first), round(start / ENVELOPE_HOP + last))
+        certainty[round(start / ENVELOPE_HOP) :][: _gliding(manner, glide)] = 0.0
         if rng.random() < manner.breaths:
             _breathe(rng, audio[:start], note.loudness)
         previous = note
@@ -109,9 +97,7 @@ def play(rng: np.random.Generator, melody: list[Planned], instrument: Instrument
 def excerpt(rng: np.random.Generator, recording: Recording, seconds: float) -> Clip:
     """A stretch of a real performance, retuned to the keyboard and transposed; notes between two keys carry no weight."""
     pitches = recording.notes[:, 2]
-    direction = np.mean(np.exp(2j * np.pi * pitches))
-    deviation = np.angle(direction) / (2 * np.pi) if abs(direction) > LEAST_AGREEMENT else 0.0
-    deviation += rng.uniform(-0.15, 0.15)
+    deviation = np.angle(np.mean(np.exp(2j * np.pi * pitches))) / (2 * np.pi) + rng.uniform(-0.15, 0.15)
     deviation -= rng.integers(-FARTHEST, FARTHEST + 1)
     rate = 2.0 ** (-deviation / 12.0)  # played back this much faster, the mean deviation vanishes
     hops = round(seconds * RATE) // ENVELOPE_HOP
@@ -120,18 +106,14 @@ def excerpt(rng: np.random.Generator, recording: Recording, seconds: float) -> C
     audio = np.interp(first + np.arange(length) * rate, np.arange(len(recording.audio)), recording.audio, right=0.0)
     audio = audio.astype(np.float32)
     pitch, struck, weight = np.zeros(hops, np.int16), np.zeros(hops, np.int16), np.ones(hops, np.float32)
-    ended = 0  # hop of the last note's end
     for onset, offset, sung in recording.notes:
-        begin, end = (round((time * RATE - first) / rate / ENVELOPE_HOP) for time in (onset, offset))
+        begin, end = ((time * RATE - first) / rate / ENVELOPE_HOP for time in (onset, offset))
         key = sung - deviation
         if end <= 0 or begin >= hops:
             continue
-        _paint(pitch, struck, round(key), begin, end)
+        _paint(pitch, struck, round(key), round(begin), round(end))
         if abs(key - round(key)) > 0.35:
-            weight[max(0, begin) : max(0, end)] = 0.0
-        early = begin - UNCERTAIN_HOPS[0] if begin - ended > UNCERTAIN_GAP else min(ended, begin - UNCERTAIN_HOPS[0])
-        weight[max(0, early) : max(0, begin + UNCERTAIN_HOPS[1])] = 0.0
-        ended = end
+            weight[max(0, round(begin)) : max(0, round(end))] = 0.0
     return Clip(audio / (np.max(np.abs(audio)) + 1e-6), pitch, struck, weight * _certainty(pitch, struck))
 
 
@@ -186,13 +168,6 @@ def _glide(manner: Manner, previous: Planned | None, note: Planned) -> int:
     if not previous or not manner.glide_s or abs(previous.pitch - note.pitch) > WIDEST_GLIDE:
         return 0
     return previous.pitch - note.pitch
-
-
-def _masked(before: Audio, sound: Audio) -> int:
-    """Hops for which a note is much softer than what still sounds."""
-    there = envelope(before)
-    clear = envelope(sound)[: len(there)] > there * 10 ** (MASKED_DB / 20)
-    return int(np.argmax(clear)) if clear.any() else len(clear)
 
 
 def _gliding(manner: Manner, glide: int) -> int:

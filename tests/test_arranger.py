@@ -55,12 +55,14 @@ def test_what_is_muted_or_not_sent_is_not_audible():
     assert not arranger.audible
 
 
-def test_what_is_forgotten_is_neither_audible_nor_ended():
+def test_what_was_silenced_is_not_audible_but_ends():
     arranger = Arranger(Midi())
     arranger.arrange(on(60))
-    arranger.forget()
+    arranger.silence()
     assert not arranger.audible
-    assert arranger.arrange(NoteOff(1, 60)) is None
+    assert arranger.arrange(NoteOff(1, 60)) == NoteOff(1, 60)
+    arranger.arrange(on(62))
+    assert arranger.audible
 
 
 def test_without_settings_nothing_changes():

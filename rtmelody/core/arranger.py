@@ -19,11 +19,12 @@ class Arranger:
         self._settings = settings
         self._scale = settings.scale_classes()
         self._sounding: dict[int, int] = {}  # pitch that was recognized -> pitch that was sent
+        self._silenced = False
 
     @property
     def audible(self) -> bool:
         """Whether a note that was sent sounds."""
-        return bool(self._sounding) and not self.muted
+        return bool(self._sounding) and not (self.muted or self._silenced)
 
     def arrange(self, event: Event) -> Event | None:
         """The event to send; None for a note that lies outside the range, or while muted."""
@@ -34,11 +35,12 @@ class Arranger:
         if pitch is None or self.muted:
             return None
         self._sounding[event.pitch] = pitch
+        self._silenced = False
         return replace(event, pitch=pitch, velocity=self._velocity(event))
 
-    def forget(self) -> None:
-        """What sounds was ended otherwise: it is neither bent nor ended any more."""
-        self._sounding.clear()
+    def silence(self) -> None:
+        """What sounds was silenced otherwise: its end is still sent, but nobody hears it."""
+        self._silenced = True
 
     def _place(self, pitch: int) -> int | None:
         """Where a pitch is sent; the range is that of what is played, before it is transposed."""

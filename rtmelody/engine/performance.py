@@ -329,7 +329,7 @@ class Performance:
 
     def _panic(self, _: None) -> None:
         with self._sending:
-            self._arranger.forget()
+            self._arranger.silence()
             self._output.panic()
 
     def _mute(self, muted: bool) -> None:

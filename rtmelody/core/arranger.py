@@ -19,7 +19,7 @@ class Arranger:
         self._settings = settings
         self._scale = settings.scale_classes()
         self._sounding: dict[int, int] = {}  # pitch that was recognized -> pitch that was sent
-        self._silenced = False
+        self._silenced = False  # whether what sounds was ended otherwise, and its own end only follows
 
     @property
     def audible(self) -> bool:
